@@ -1,0 +1,150 @@
+"""Every row of the kernels' tables, and the matrix products of a layer, on data that fits in cache.
+
+Kernels are made for being called from compiled code; here they are compiled once more so that
+Python can call them, which costs about a microsecond per call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from fastmlp._jit import kernel
+from fastmlp.kernels import math
+from fastmlp.kernels.activations import ACTIVATIONS, activate, multiply_by_derivative
+from fastmlp.kernels.dense import bias_gradient, dense_forward, input_gradient, weight_gradient
+from fastmlp.kernels.losses import LOSSES, loss_and_delta
+from fastmlp.kernels.optimizers import OPTIMIZERS, update
+
+SIZE = 16_384  # elements
+N_ROWS, FAN_IN, FAN_OUT, N_OUTPUTS = 128, 256, 128, 10
+ROUNDS = 300
+ELEMENTWISE = [name for name in ACTIVATIONS if name not in ("softmax", "identity")]
+
+
+@pytest.fixture(autouse=True)
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS to one thread, as training does."""
+    with threadpool_limits(1):
+        yield
+
+
+def _random(dtype: str, size: int, seed: int = 0) -> NDArray[Any]:
+    return np.random.RandomState(seed).randn(size).astype(dtype)
+
+
+def _callable(compiled: Any) -> Any:
+    """Return a kernel compiled with the same options, but with a way in from Python."""
+    options = compiled.targetoptions | {"no_cpython_wrapper": False}
+    return numba.jit(compiled.py_func, **options)
+
+
+def _run(benchmark: Any, group: str, function: Any, make_arguments: Callable[[], tuple]) -> None:
+    """Time a kernel with fresh arguments in each round, because most work in place."""
+    benchmark.group = group
+    function = _callable(function)
+    function(*make_arguments())  # compiles
+    benchmark.pedantic(
+        function, setup=lambda: (make_arguments(), {}), rounds=ROUNDS, warmup_rounds=10
+    )
+
+
+@pytest.mark.parametrize("name", math.__all__)
+def bench_math(benchmark: Any, name: str, dtype: str) -> None:
+    """Apply a function to positive numbers, element by element."""
+    function = getattr(math, name)
+
+    @kernel
+    def apply(x: Any, out: Any) -> None:
+        for i in range(x.size):
+            out[i] = function(x[i])
+
+    x = np.abs(_random(dtype, SIZE))
+    _run(benchmark, f"math {name} of {SIZE}", apply, lambda: (x, np.empty_like(x)))
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def bench_activation(benchmark: Any, name: str, dtype: str) -> None:
+    """Apply an activation."""
+    row, z = ACTIVATIONS[name], _random(dtype, SIZE)
+    slope = z.dtype.type(row.slope or 0)
+    _run(benchmark, f"activation {name} of {SIZE}", activate, lambda: (row.code, slope, z.copy()))
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def bench_derivative(benchmark: Any, name: str, dtype: str) -> None:
+    """Multiply by the derivative of an activation."""
+    row, z, delta = ACTIVATIONS[name], _random(dtype, SIZE), _random(dtype, SIZE, 1)
+    slope = z.dtype.type(row.slope or 0)
+    a = z.copy()
+    _callable(activate)(row.code, slope, a)
+    _run(
+        benchmark,
+        f"derivative of {name} of {SIZE}",
+        multiply_by_derivative,
+        lambda: (row.code, slope, z, a, delta.copy()),
+    )
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def bench_loss(benchmark: Any, name: str, dtype: str) -> None:
+    """Compute a loss and its gradient for a batch."""
+    n_values = N_ROWS * N_OUTPUTS
+    values = _random(dtype, n_values)
+    classes = np.random.RandomState(1).randint(N_OUTPUTS, size=N_ROWS)
+    targets = np.eye(N_OUTPUTS, dtype=dtype)[classes].ravel()
+    if name == "softmax_cross_entropy":
+        targets = classes.astype(dtype)
+    _run(
+        benchmark,
+        f"loss {name} of {N_ROWS} x {N_OUTPUTS}",
+        loss_and_delta,
+        lambda: (
+            LOSSES[name].code,
+            N_ROWS,
+            N_OUTPUTS,
+            values,
+            targets,
+            np.ones(N_ROWS, dtype),
+            np.empty(n_values, dtype),
+            np.empty(n_values, dtype),
+        ),
+    )
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def bench_optimizer(benchmark: Any, name: str, dtype: str) -> None:
+    """Update parameters."""
+    row, params, grads = OPTIMIZERS[name], _random(dtype, SIZE), _random(dtype, SIZE, 1)
+    hyper = np.array([0.9, 0.999, 1e-8])
+    rate, l2 = (params.dtype.type(value) for value in (1e-3, 1e-6))
+    slots = np.zeros((row.n_slots, SIZE), dtype)
+    _run(
+        benchmark,
+        f"optimizer {name} of {SIZE}",
+        update,
+        lambda: (row.code, hyper, rate, l2, grads.copy(), params, slots, 0, SIZE),
+    )
+
+
+@pytest.mark.parametrize("name", ["forward", "weights", "biases", "inputs"])
+def bench_layer(benchmark: Any, name: str, dtype: str) -> None:
+    """Compute the output of a layer, or one of its gradients."""
+    inputs, outputs = _random(dtype, N_ROWS * FAN_IN), _random(dtype, N_ROWS * FAN_OUT)
+    weights, biases = _random(dtype, FAN_IN * FAN_OUT), _random(dtype, FAN_OUT)
+    shape = (N_ROWS, FAN_IN, FAN_OUT)
+    zero, one = weights.dtype.type(0), weights.dtype.type(1)
+    function, arguments = {
+        "forward": (dense_forward, (*shape, inputs, weights, biases, outputs)),
+        "weights": (weight_gradient, (*shape, 0, FAN_IN, one, inputs, outputs, zero, weights)),
+        "biases": (bias_gradient, (N_ROWS, FAN_OUT, one, outputs, zero, biases)),
+        "inputs": (input_gradient, (*shape, outputs, weights, inputs)),
+    }[name]
+    group = f"layer {N_ROWS} x {FAN_IN} x {FAN_OUT}, {name}"
+    _run(benchmark, group, function, lambda: arguments)

@@ -1,0 +1,49 @@
+"""What the time of an epoch does not tell: latency, cold start, memory, grid search, accuracy.
+
+Each module has a function ``measure(is_quick)`` that returns plain values. ``measure.py`` runs
+them from the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = ["LIBRARIES", "run_script"]
+
+LIBRARIES = {"fastmlp": "fastmlp", "sklearn": "sklearn.neural_network"}
+"""The modules that hold ``MLPClassifier``, the first the one that is measured."""
+
+_BENCHMARKS = Path(__file__).resolve().parents[1]
+
+
+def run_script(script: str, *arguments: object, **environment: str) -> Any:
+    """Run one of this package's files in a new process.
+
+    Parameters
+    ----------
+    script : str
+        Name of the file.
+    *arguments
+        Words of its command line.
+    **environment
+        Environment variables to set.
+
+    Returns
+    -------
+    object
+        What the last line of its output says in JSON.
+    """
+    path = [str(_BENCHMARKS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(  # noqa: S603  (our own file)
+        [sys.executable, str(Path(__file__).with_name(script)), *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path)} | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])

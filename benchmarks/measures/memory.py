@@ -1,0 +1,76 @@
+"""Peak memory of a fit above that of its data, from the kernel's own count (Linux only)."""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+from workloads import WORKLOADS, Task, make_task
+
+from measures import LIBRARIES, run_script
+
+__all__ = ["measure"]
+
+EPOCHS = 2
+
+
+def measure(is_quick: bool) -> list[dict[str, Any]]:
+    """Fit every workload in a process of its own.
+
+    Parameters
+    ----------
+    is_quick : bool
+        Whether one small workload will do.
+
+    Returns
+    -------
+    list of dict
+        Per workload, precision and library, in bytes: "fit", the peak during fit above the
+        memory held just before it (X, y and the loaded library, of which a fit of 64 rows has
+        used all parts); and "process", the peak of the whole process less the size of X.
+    """
+    results = []
+    for workload in WORKLOADS.values():
+        if is_quick and workload.name != "digits":
+            continue
+        for dtype in ("float32", "float64"):
+            with tempfile.TemporaryDirectory(prefix="fastmlp-benchmark-") as folder:
+                make_task(workload, dtype).save(Path(folder))
+                results += [
+                    {"workload": workload.name, "dtype": dtype, "library": library}
+                    | run_script("memory.py", library, workload.name, dtype, folder)
+                    for library in LIBRARIES
+                ]
+    return results
+
+
+def _measure_one(library: str, workload: str, dtype: str, folder: str) -> dict[str, int]:
+    from peers.estimators import make_estimator
+
+    warnings.simplefilter("ignore")
+    task = Task.load(WORKLOADS[workload], dtype, Path(folder))
+    X, y = task.X, task.y
+    make_estimator(library, task.workload, 1).fit(X[:64], y[:64])
+    gc.collect()
+    peak_before, held = _memory("VmHWM"), _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # starts a new VmHWM
+    make_estimator(library, task.workload, EPOCHS).fit(X, y)
+    peak = _memory("VmHWM")
+    return {"fit": peak - held, "process": max(peak, peak_before) - X.nbytes, "X": X.nbytes}
+
+
+def _memory(field: str) -> int:
+    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    if found is None:
+        raise OSError(f"/proc/self/status has no {field}")
+    return int(found[1]) * 1024
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure_one(*sys.argv[1:])))

@@ -1,0 +1,156 @@
+"""What the samples of `compare_peers` say: medians, ratios within each round, their spread.
+
+A row is one workload in one precision, as `compare_peers` writes it: its contestants took turns,
+so that sample i of all of them was taken at about the same time. Ratios are therefore formed round
+by round; their median and quartiles are what is reported.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from peers import PEERS, Contestant
+
+__all__ = ["Ratio", "fastest", "find", "geometric_mean", "median_seconds", "ours", "ratio"]
+
+Row = dict[str, Any]
+
+
+class Ratio(NamedTuple):
+    """A ratio of times: above 1 if the second contestant is the faster one.
+
+    Parameters
+    ----------
+    median, low, high : float
+        Median and quartiles over the rounds.
+    """
+
+    median: float
+    low: float
+    high: float
+
+
+def find(row: Row, peer: str, threads: int | None = None) -> list[str]:
+    """Return the contestants of a peer that were timed.
+
+    Parameters
+    ----------
+    row : dict
+        Workload in one precision.
+    peer : str
+        A key of `PEERS`.
+    threads : int or None
+        Number of threads; None: any.
+
+    Returns
+    -------
+    list of str
+        Their keys, the fastest first.
+    """
+    keys = [
+        key
+        for key, result in row["contestants"].items()
+        if (who := Contestant.from_key(key)).peer == peer
+        and threads in (None, who.threads)
+        and result["seconds"]
+    ]
+    return sorted(keys, key=lambda key: median_seconds(row, key))
+
+
+def ours(row: Row, threads: int | None = None) -> str | None:
+    """Return the contestant that stands for fastmlp.
+
+    Parameters
+    ----------
+    row : dict
+        Workload in one precision.
+    threads : int or None
+        Number of threads; None: the most that were measured, even if fewer were faster, because
+        fastmlp is to find out by itself how many are worth it.
+
+    Returns
+    -------
+    str or None
+        Its key; None if it was not timed.
+    """
+    keys = find(row, "fastmlp", threads)
+    return max(keys, key=lambda key: Contestant.from_key(key).threads, default=None)
+
+
+def fastest(row: Row, threads: int | None = None, peers: list[str] | None = None) -> str | None:
+    """Return the fastest contestant that is neither fastmlp nor a mere limit.
+
+    Parameters
+    ----------
+    row : dict
+        Workload in one precision.
+    threads : int or None
+        Number of threads; None: any.
+    peers : list of str or None
+        Keys of `PEERS` to choose from; None: all.
+
+    Returns
+    -------
+    str or None
+        Its key; None if no peer was timed.
+    """
+    if peers is None:
+        peers = [name for name, peer in PEERS.items() if name != "fastmlp" and not peer.is_limit]
+    keys = [keys[0] for peer in peers if (keys := find(row, peer, threads))]
+    return min(keys, key=lambda key: median_seconds(row, key), default=None)
+
+
+def median_seconds(row: Row, key: str) -> float:
+    """Return the median time of an epoch.
+
+    Parameters
+    ----------
+    row : dict
+        Workload in one precision.
+    key : str
+        Contestant.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
+    return float(np.median(row["contestants"][key]["seconds"]))
+
+
+def ratio(row: Row, key: str, by: str) -> Ratio:
+    """Return how many times as long one contestant takes as another.
+
+    Parameters
+    ----------
+    row : dict
+        Workload in one precision.
+    key, by : str
+        Contestants: whose time is divided by whose.
+
+    Returns
+    -------
+    Ratio
+        Over the rounds that both have.
+    """
+    times, others = (row["contestants"][k]["seconds"] for k in (key, by))
+    n_rounds = min(len(times), len(others))
+    ratios = np.divide(times[:n_rounds], others[:n_rounds])
+    return Ratio(*(float(q) for q in np.percentile(ratios, (50, 25, 75))))
+
+
+def geometric_mean(values: list[float]) -> float:
+    """Return the geometric mean.
+
+    Parameters
+    ----------
+    values : list of float
+        Positive numbers, at least one.
+
+    Returns
+    -------
+    float
+        The n-th root of their product.
+    """
+    return float(np.exp(np.mean(np.log(values))))

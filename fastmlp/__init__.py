@@ -1,0 +1,37 @@
+"""scikit-learn's multilayer perceptrons, compiled from the first layer to the last update.
+
+`MLPClassifier` and `MLPRegressor` take the arguments of the classes of the same name in
+:mod:`sklearn.neural_network` and give the same numbers, faster.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastmlp.estimators.classifier import MLPClassifier
+    from fastmlp.estimators.regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor", "__version__"]
+
+__version__ = "0.1.0"
+
+# Imported when first asked for: `fastmlp --help` need not wait for Numba and scikit-learn.
+_HOMES = {
+    "MLPClassifier": "fastmlp.estimators.classifier",
+    "MLPRegressor": "fastmlp.estimators.regressor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

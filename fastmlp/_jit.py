@@ -1,0 +1,275 @@
+"""The only place that knows Numba's options: how kernels are compiled, inlined and cached.
+
+Two kinds of compiled functions exist:
+
+`kernel` and `inlined_kernel`
+    Ordinary compiled functions. They are never cached by themselves and cannot be called from
+    Python: Numba compiles them into whatever entry point calls them.
+`entry_point`
+    The few functions that Python calls. Only these are cached on disk.
+
+The cache
+---------
+Numba's own cache notices an edit of the file that defines a cached function, but not of the files
+of the functions compiled into it, and it believes whatever bytes it finds. `_DiskCache` replaces
+it: one file per compiled signature, whose name is a digest of everything the machine code depends
+on (all kernel sources, versions, processor, signature) and whose content carries a checksum. A
+stale entry can therefore not be found, a damaged one is compiled anew, and two processes that
+compile at once both write the same complete file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import stat
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba import types
+from numba.core import config, serialize
+from numba.core.compiler import CompileResult
+from numba.extending import overload
+
+__all__ = [
+    "CacheWarning", "by_precision", "cache_directories", "entry_point", "inlined_kernel", "kernel",
+]  # fmt: skip
+
+_PACKAGE = Path(__file__).resolve().parent
+
+# Reassociation is what lets LLVM vectorise a sum. nnan and ninf stay off: a diverging fit must
+# be noticed, and with them isfinite() is folded to True.
+_FAST = {"reassoc", "contract", "nsz", "arcp"}
+# Range reduction adds and subtracts large constants; reassociated, they cancel at compile time.
+_EXACT = {"contract", "nsz", "arcp"}
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+# Kernels are called by kernels only. Wrappers for Python and C would double the compilation time.
+_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+kernel = numba.njit(fastmath=_FAST, **_INNER)
+"""Compile a kernel; for one that contains the loops."""
+
+inlined_kernel = numba.njit(fastmath=_FAST, inline="always", **_INNER)
+"""Compile a kernel into its caller; for one that only calls others.
+
+Numba optimises and emits each kernel as a library of its own, with all that it calls: deep calls
+would be compiled again at every level.
+"""
+
+
+class CacheWarning(UserWarning):
+    """Compiled code could not be kept on disk, so that every process compiles anew."""
+
+
+def entry_point(function: Callable[..., Any]) -> Any:
+    """Compile a function that is called from Python, and keep its machine code on disk.
+
+    Parameters
+    ----------
+    function : callable
+        The function; a signature is compiled when it is first called with it.
+
+    Returns
+    -------
+    numba.core.registry.CPUDispatcher
+        The compiled function.
+    """
+    dispatcher = numba.njit(fastmath=_FAST, **_OPTIONS)(function)
+    # Numba offers no public way to choose a cache. Under NUMBA_DISABLE_JIT `function` itself
+    # comes back, and a future Numba without `_cache` merely compiles once per process.
+    if hasattr(dispatcher, "_cache"):
+        dispatcher._cache = _DiskCache(function)
+    return dispatcher
+
+
+def by_precision(single: Callable[..., Any], double: Callable[..., Any]) -> Callable[..., Any]:
+    """Join a float32 and a float64 version of a function of one argument `x` under one name.
+
+    Additions keep their order in them: range reduction adds and subtracts large constants.
+
+    Parameters
+    ----------
+    single, double : callable
+        Plain Python functions: what to call for a float32 and for a float64 argument.
+
+    Returns
+    -------
+    callable
+        Chooses at compile time inside kernels, and at run time in plain Python.
+    """
+
+    def switch(x: Any) -> Any:
+        return single(x) if isinstance(x, np.float32) else double(x)
+
+    def choose(x):  # type: ignore[no-untyped-def]  # Numba compares it with the implementation's
+        return single if x == types.float32 else double
+
+    overload(switch, jit_options={"fastmath": _EXACT, "forceinline": True, **_INNER})(choose)
+    switch.__name__ = single.__name__.removesuffix("_single")
+    switch.__doc__ = single.__doc__
+    return switch
+
+
+def cache_directories() -> Iterator[Path]:
+    """Yield the directories that may hold compiled code, the preferred one first.
+
+    Yields
+    ------
+    pathlib.Path
+        ``$FASTMLP_CACHE_DIR`` or ``$NUMBA_CACHE_DIR`` alone if set; else the package's own
+        ``__pycache__``, then the user's cache directory.
+    """
+    for variable in ("FASTMLP_CACHE_DIR", "NUMBA_CACHE_DIR"):
+        if chosen := os.environ.get(variable):
+            yield Path(chosen) / "fastmlp"
+            return
+    yield _PACKAGE / "__pycache__" / "compiled"
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if base and os.path.isabs(base):
+        yield Path(base) / "fastmlp"
+
+
+@cache
+def _fingerprint() -> str:
+    """Digest of all that compiled code depends on, but for the processor and the signature."""
+    digest = hashlib.sha256()
+    for source in [Path(__file__), *sorted((_PACKAGE / "kernels").glob("*.py"))]:
+        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
+    flags = (config.BOUNDSCHECK, str(config.OPT))
+    digest.update(repr((versions, flags)).encode())
+    return digest.hexdigest()
+
+
+@cache
+def _warn_once(reason: str) -> None:
+    warnings.warn(
+        f"Compiled code cannot be kept on disk ({reason}); fastmlp compiles anew in every process. "
+        "Set FASTMLP_CACHE_DIR to a writable directory.",
+        CacheWarning,
+        stacklevel=2,
+    )
+
+
+class _DiskCache:
+    """Machine code of one entry point on disk, in the form Numba's dispatcher expects.
+
+    Parameters
+    ----------
+    function : callable
+        The Python function behind the entry point.
+    """
+
+    _MAGIC = b"fastmlp-compiled-1\n"
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._name = function.__name__
+
+    @property
+    def cache_path(self) -> str:
+        """Directory where the next compilation is kept."""
+        return str(next(cache_directories()))
+
+    def enable(self) -> None:
+        """Do nothing: the cache is always on."""
+
+    def disable(self) -> None:
+        """Do nothing: the cache is always on."""
+
+    def flush(self) -> None:
+        """Remove nothing: entries are never stale."""
+
+    def _file_name(self, signature: Any, codegen: Any) -> str:
+        arguments = getattr(signature, "args", signature)
+        key = repr((_fingerprint(), self._name, arguments, codegen.magic_tuple()))
+        return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:40]}.bin"
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """Return the compiled result for a signature, or None if there is no sound one.
+
+        Parameters
+        ----------
+        signature : tuple of numba types or numba signature
+            The argument types.
+        target_context : numba target context
+            Where the code is linked.
+
+        Returns
+        -------
+        CompileResult or None
+            What was kept.
+        """
+        target_context.refresh()
+        name = self._file_name(signature, target_context.codegen())
+        for directory in cache_directories():
+            content = _read_trusted(directory / name)
+            head = len(self._MAGIC)
+            if content is None or content[:head] != self._MAGIC:
+                continue
+            checksum, payload = content[head : head + 32], content[head + 32 :]
+            if hashlib.sha256(payload).digest() != checksum:
+                continue
+            return CompileResult._rebuild(target_context, *pickle.loads(payload))
+        return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep a compiled result; failing to do so is a warning, never an error.
+
+        Parameters
+        ----------
+        signature : tuple of numba types or numba signature
+            The argument types.
+        result : CompileResult
+            What was compiled.
+        """
+        payload = serialize.dumps(result._reduce())
+        content = self._MAGIC + hashlib.sha256(payload).digest() + payload
+        name = self._file_name(signature, result.codegen)
+        reason = "no cache directory"
+        for directory in cache_directories():
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _write_atomically(directory / name, content)
+                return
+            except OSError as error:
+                reason = f"{directory}: {error.strerror or error}"
+        _warn_once(reason)
+
+
+def _read_trusted(path: Path) -> bytes | None:
+    """Read a file that only we (or the administrator) could have written, else return None."""
+    try:
+        with open(path, "rb") as file:
+            if hasattr(os, "getuid"):
+                status = os.fstat(file.fileno())
+                others_may_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+                if status.st_uid not in (0, os.getuid()) or others_may_write:
+                    return None
+            return file.read()
+    except OSError:
+        return None
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file or none."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,1 @@
+"""scikit-learn's face: the only folder that imports scikit-learn."""

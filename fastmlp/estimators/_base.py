@@ -1,0 +1,480 @@
+"""What the classifier and the regressor share: from validated input to a fitted model."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABCMeta, abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastmlp.estimators._validation import (
+    Constraint,
+    parameter_constraints,
+    validate_activation_slopes,
+    validate_activations,
+    validate_hidden_layer_sizes,
+    validate_parameters,
+    validate_sample_weight,
+)
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.training.data import kernel_data
+from fastmlp.training.engine import Engine, OptimizerState, predict_outputs
+from fastmlp.training.lbfgs import fit_lbfgs
+from fastmlp.training.network import NetworkLayout
+from fastmlp.training.schedules import SCHEDULES, Constant
+from fastmlp.training.trainer import DivergenceError, Progress, Stop, fit_epochs
+
+__all__ = ["BaseMLP"]
+
+Floats = NDArray[Any]
+
+SOLVERS = ("adam", "lbfgs", "sgd")
+HIDDEN_ACTIVATIONS = tuple(name for name, row in ACTIVATIONS.items() if row.is_hidden)
+
+
+def constraints_for(
+    loss_names: tuple[str, ...], out_activation_names: tuple[str, ...]
+) -> dict[str, tuple[Constraint, ...]]:
+    """Return the constraints on the constructor parameters of an estimator.
+
+    Parameters
+    ----------
+    loss_names, out_activation_names : tuple of str
+        What the estimator offers.
+
+    Returns
+    -------
+    dict of str to tuple of Constraint
+        For `validate_parameters`.
+    """
+    return parameter_constraints(
+        activation_names=HIDDEN_ACTIVATIONS,
+        out_activation_names=out_activation_names,
+        loss_names=loss_names,
+        solver_names=SOLVERS,
+    )
+
+
+class BaseMLP(BaseEstimator, metaclass=ABCMeta):
+    """A multilayer perceptron under scikit-learn's interface."""
+
+    _constraints: dict[str, tuple[Constraint, ...]]
+
+    # The subclasses' constructors set these, as scikit-learn wants it.
+    hidden_layer_sizes: Any
+    activation: Any
+    solver: str
+    alpha: float
+    batch_size: int | str
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    loss: str
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: bool
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
+    max_fun: int
+    activation_slope: Any
+    out_activation: str | None
+    n_jobs: int | None
+
+    # -- what the subclasses know -------------------------------------------------------------
+
+    @abstractmethod
+    def _validate_targets(self, y: Any, is_incremental: bool) -> Any:
+        """Check y, learn what it is (classes, number of outputs) and return it."""
+
+    @abstractmethod
+    def _encode_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:
+        """Return y as the loss takes it, of shape (n_samples, n_targets)."""
+
+    @abstractmethod
+    def _loss_and_output(self) -> tuple[str, str]:
+        """Return the name of the loss in LOSSES and of the default output activation."""
+
+    @abstractmethod
+    def _validation_score(self, outputs: Floats, targets: Floats, weights: Floats | None) -> float:
+        """Return the default score of some outputs."""
+
+    @abstractmethod
+    def _stratification(self, targets: Floats) -> Floats | None:
+        """Return what the validation split is stratified by."""
+
+    # -- fitting ------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs. Kept in float32 if they are, else computed with in float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, or numbers for regression.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative; None weighs all alike.
+
+        Returns
+        -------
+        self : object
+            The fitted model.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, X, y or a weight is invalid, or if training diverged. In the latter
+            case the last finite weights are kept.
+        """
+        return self._fit(X, y, sample_weight, is_incremental=False)
+
+    def _check_solver(self) -> bool:
+        """Return True where partial_fit exists, which is what `available_if` asks."""
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not "
+                "stochastic."
+            )
+        return True
+
+    def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, is_incremental: bool) -> Self:
+        validate_parameters(self, self._constraints)
+        hidden = validate_hidden_layer_sizes(self.hidden_layer_sizes)
+        names = validate_activations(self.activation, len(hidden), HIDDEN_ACTIVATIONS)
+        slopes = validate_activation_slopes(self.activation_slope, len(hidden))
+        if is_incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        is_first_pass = not hasattr(self, "coefs_") or not (self.warm_start or is_incremental)
+
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=(np.float64, np.float32),
+            order="C",
+            reset=is_first_pass,
+            **self._validate_data_options(),
+        )
+        y = self._validate_targets(y, is_incremental)
+        if sample_weight is not None:
+            sample_weight = validate_sample_weight(sample_weight, X, X.dtype)
+        X = X.tocsr() if issparse(X) else X
+
+        layout = self._make_layout(X.shape[1], hidden, names, slopes)
+        targets = self._encode_targets(y, X.dtype)
+        self._random_state = check_random_state(self.random_state)
+        if is_first_pass:
+            self._start(layout, X.dtype)
+        else:
+            self._go_on(layout, X.dtype)
+
+        try:
+            if self.solver == "lbfgs":
+                self._run_lbfgs(X, targets, sample_weight)
+            else:
+                self._run_epochs(X, targets, sample_weight, is_incremental)
+        except DivergenceError:
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed. Scale the features (StandardScaler) or lower "
+                f"learning_rate_init={self.learning_rate_init}; the last finite weights were kept."
+            ) from None
+        finally:
+            self._publish()
+        return self
+
+    def _validate_data_options(self) -> dict[str, Any]:
+        return {}
+
+    def _make_layout(
+        self,
+        n_features: int,
+        hidden: tuple[int, ...],
+        activations: tuple[str, ...],
+        slopes: tuple[float | None, ...],
+    ) -> NetworkLayout:
+        loss, default = self._loss_and_output()
+        output = self.out_activation or default
+        fixed = LOSSES[loss].output_activation
+        if fixed is not None and output != fixed:
+            raise ValueError(
+                f"out_activation={output!r} cannot be combined with loss={self.loss!r}, which "
+                f"needs {fixed!r} here. Leave out_activation=None, or set loss='squared_error'."
+            )
+        return NetworkLayout(
+            units=(n_features, *hidden, self.n_outputs_),
+            activations=(*activations, output),
+            slopes=(*slopes, None),
+            loss=loss,
+            output_init=self.activation if isinstance(self.activation, str) else activations[-1],
+        )
+
+    def _start(self, layout: NetworkLayout, dtype: np.dtype[Any]) -> None:
+        """Initialise the model for a first fit."""
+        self._layout = layout
+        self._hold(layout.initial_params(self._random_state, dtype))
+        self._progress = Progress.start(self.early_stopping)
+        self.n_layers_ = len(layout.units)
+        self.out_activation_ = layout.activations[-1]
+        self._optimizer: OptimizerState | None = None
+        self._schedule: Constant | None = None
+
+    def _go_on(self, layout: NetworkLayout, dtype: np.dtype[Any]) -> None:
+        """Prepare a model that was fitted before for more training."""
+        if layout.units != self._layout.units:
+            raise ValueError(
+                "warm_start and partial_fit go on with the network that was fitted before, of "
+                f"layer sizes {self._layout.units}; got {layout.units}. Fit with warm_start=False "
+                "to start anew."
+            )
+        params = self._parameters()
+        if len(layout.learned_slopes) != len(self._layout.learned_slopes):
+            grown = layout.initial_params(np.random.RandomState(0), params.dtype)
+            n_common = layout.n_weights + sum(layout.units[1:])
+            grown[:n_common] = params[:n_common]
+            params, self._optimizer = grown, None
+        self._layout = layout
+        self._hold(params.astype(dtype, copy=False))
+        if self._optimizer is not None and self._optimizer.slots.dtype != dtype:
+            self._optimizer.slots = self._optimizer.slots.astype(dtype)
+
+    def _run_epochs(
+        self, X: Any, targets: Floats, weights: Floats | None, is_incremental: bool
+    ) -> None:
+        order, score = np.arange(X.shape[0]), None
+        if self.early_stopping:
+            order, held_out = self._split(targets)
+            score = self._make_scorer(X, targets, weights, held_out)
+        batch_size = self._batch_size(order.size)
+        params = self._params
+        name = self._optimizer_name()
+        if not is_incremental or self._optimizer is None or self._optimizer.name != name:
+            self._optimizer = OptimizerState.start(name, params)
+            schedule = self.learning_rate if self.solver == "sgd" else "constant"
+            self._schedule = SCHEDULES[schedule](self.learning_rate_init, self.power_t)
+        assert self._schedule is not None
+        engine = Engine(
+            self._layout,
+            params,
+            kernel_data(X, params.dtype, targets, weights),
+            self._optimizer,
+            {name: getattr(self, name) for name in ("momentum", "beta_1", "beta_2", "epsilon")},
+            alpha=self.alpha,
+            batch_size=batch_size,
+            n_samples=order.size,
+            n_jobs=self.n_jobs,
+        )
+        with engine:
+            stop = fit_epochs(
+                engine,
+                order,
+                self._progress,
+                self._schedule,
+                self._random_state,
+                max_iter=1 if is_incremental else self.max_iter,
+                shuffle=self.shuffle,
+                tol=self.tol,
+                n_iter_no_change=self.n_iter_no_change,
+                score=score,
+                report=print if self.verbose else None,
+            )
+        if self.early_stopping and self._progress.best_params is not None:
+            # A copy into place: a warm start must not go on training the best weights themselves.
+            params[:] = self._progress.best_params
+        if stop is Stop.INTERRUPTED:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        elif stop is Stop.MAX_ITER and not is_incremental:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _optimizer_name(self) -> str:
+        """Return the optimizer that the parameters ask for; without momentum there is none."""
+        if self.solver == "adam":
+            return "adam"
+        if self.momentum == 0:
+            return "sgd"
+        return "nesterov" if self.nesterovs_momentum else "momentum"
+
+    def _batch_size(self, n_samples: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n_samples)
+        if int(self.batch_size) > n_samples:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                stacklevel=5,
+            )
+        return min(int(self.batch_size), n_samples)
+
+    def _split(self, targets: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the samples to train on and those held out, as scikit-learn draws them."""
+        train, held_out = train_test_split(
+            np.arange(targets.shape[0]),
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=self._stratification(targets),
+        )
+        if held_out.size < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                f"your dataset. It needs at least 2 samples and has {held_out.size} of "
+                f"{targets.shape[0]}."
+            )
+        return train, held_out
+
+    def _make_scorer(
+        self, X: Any, targets: Floats, weights: Floats | None, held_out: NDArray[np.int64]
+    ) -> Any:
+        params, layout = self._params, self._layout
+        data = kernel_data(X[held_out], params.dtype)
+        held_targets = targets[held_out]
+        held_weights = None if weights is None else weights[held_out]
+
+        def score() -> float:
+            outputs = predict_outputs(layout, params, data, n_jobs=1)
+            if not np.isfinite(outputs).all():
+                return np.nan
+            return self._validation_score(outputs, held_targets, held_weights)
+
+        return score
+
+    def _run_lbfgs(self, X: Any, targets: Floats, weights: Floats | None) -> None:
+        params = self._params
+        engine = Engine(
+            self._layout,
+            params,
+            kernel_data(X, params.dtype, targets, weights),
+            OptimizerState.start("no_step", params),
+            {},
+            alpha=self.alpha,
+            batch_size=X.shape[0],
+            n_samples=X.shape[0],
+            n_jobs=self.n_jobs,
+        )
+        with engine:
+            result = fit_lbfgs(
+                engine,
+                max_iter=self.max_iter,
+                max_fun=self.max_fun,
+                tol=self.tol,
+                verbose=bool(self.verbose),
+            )
+        self._progress.n_iter, self._progress.loss = result.n_iter, result.loss
+        if result.is_interrupted:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        elif result.status != 0:
+            advice = ""
+            if result.n_iter == self.max_iter:
+                advice = (
+                    "\nIncrease the number of iterations to improve the convergence "
+                    f"(max_iter={self.max_iter})."
+                )
+            warnings.warn(
+                f"lbfgs failed to converge after {result.n_iter} iteration(s) "
+                f"(status={result.status}):\n{result.message}\n{advice}"
+                "\nYou might also want to scale the data as shown in:\n"
+                "    https://scikit-learn.org/stable/modules/preprocessing.html",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _publish(self) -> None:
+        """Set the fitted attributes that scikit-learn documents."""
+        progress = self._progress
+        self.n_iter_, self.t_, self.loss_ = progress.n_iter, progress.samples_seen, progress.loss
+        if self._layout.learned_slopes:
+            self.activation_slopes_ = self._layout.slope_values(self._params)
+        if self.solver != "lbfgs":
+            self.loss_curve_ = progress.loss_curve
+            self.best_loss_ = progress.best_loss
+            self.validation_scores_ = progress.validation_scores
+            self.best_validation_score_ = progress.best_validation_score
+
+    # -- the flat vector ----------------------------------------------------------------------
+
+    def _hold(self, params: Floats) -> None:
+        """Take a flat vector as the model's parameters, with `coefs_`, `intercepts_` as views."""
+        self._params = params
+        self.coefs_, self.intercepts_ = self._layout.unpack(params)
+
+    def _parameters(self) -> Floats:
+        """Return the flat vector, after taking over what the user put into `coefs_`.
+
+        Assigning to an element of `coefs_` replaces a view by another array, and so does copying
+        or unpickling the model.
+        """
+        params = self.__dict__.get("_params")
+        arrays = [*self.coefs_, *self.intercepts_]
+        if params is not None and all(array.base is params for array in arrays):
+            return params
+        params = np.empty(self._layout.n_params, self.coefs_[0].dtype)
+        coefs, intercepts = self._layout.unpack(params)
+        for view, array in zip([*coefs, *intercepts], arrays, strict=True):
+            view[...] = array
+        if learned := self._layout.learned_slopes:
+            params[-len(learned) :] = [self.activation_slopes_[layer] for layer in learned]
+        self._params, self.coefs_, self.intercepts_ = params, coefs, intercepts
+        return params
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state to copy or pickle, each parameter once.
+
+        Returns
+        -------
+        dict
+            Everything but the flat vector.
+        """
+        state: dict[str, Any] = dict(super().__getstate__())
+        state.pop("_params", None)
+        return state
+
+    # -- prediction ---------------------------------------------------------------------------
+
+    def _outputs(self, X: Any) -> Floats:
+        """Return the outputs for X, of shape (n_samples, n_outputs)."""
+        check_is_fitted(self)
+        params = self._parameters()
+        X = validate_data(
+            self, X, accept_sparse=["csr", "csc"], dtype=params.dtype, order="C", reset=False
+        )
+        X = X.tocsr() if issparse(X) else X
+        return predict_outputs(
+            self._layout, params, kernel_data(X, params.dtype), n_jobs=self.n_jobs
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return scikit-learn's tags: sparse input is accepted.
+
+        Returns
+        -------
+        sklearn.utils.Tags
+            The tags.
+        """
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

@@ -1,0 +1,394 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import Tags, column_or_1d
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import type_of_target, unique_labels
+
+from fastmlp.estimators._base import BaseMLP, constraints_for
+
+__all__ = ["MLPClassifier"]
+
+Floats = NDArray[Any]
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """Multilayer perceptron classifier, compiled.
+
+    A drop-in replacement for :class:`sklearn.neural_network.MLPClassifier`: with the same
+    arguments and `random_state` it takes the same steps, to rounding. Binary, multiclass and
+    multilabel.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or array-like of int, default=(100,)
+        Units of each hidden layer. ``()`` is a linear model.
+    activation : str or array-like of str, default="relu"
+        Activation of the hidden layers, or one name per hidden layer: ``"identity"``,
+        ``"binary_step"``, ``"logistic"``, ``"tanh"``, ``"arctan"``, ``"relu"``,
+        ``"leaky_relu"``, ``"prelu"``, ``"elu"``, ``"softplus"``, ``"gelu"``, ``"silu"``,
+        ``"selu"`` or ``"mish"``.
+    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+        ``"lbfgs"`` is a quasi-Newton method on all samples at once and suits small data.
+    alpha : float, default=0.0001
+        L2 penalty on the weights, not on the biases; divided by the size of the batch.
+    batch_size : int or "auto", default="auto"
+        Samples per step: 1 is stochastic descent, the number of samples batch descent,
+        anything between mini-batch descent. ``"auto"`` is ``min(200, n_samples)``.
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        Schedule, for ``solver="sgd"``: constant; ``learning_rate_init / (t + 1) ** power_t``
+        after t samples; or divided by 5 whenever there is no more improvement.
+    learning_rate_init : float, default=0.001
+        Initial learning rate.
+    power_t : float, default=0.5
+        Exponent of ``"invscaling"``.
+    max_iter : int, default=200
+        Largest number of epochs (iterations for ``"lbfgs"``).
+    shuffle : bool, default=True
+        Whether each epoch takes the samples in a new order.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the initial weights, the shuffling and the validation split. An int makes
+        results repeatable.
+    tol : float, default=0.0001
+        Improvements smaller than this do not count.
+    verbose : bool, default=False
+        Whether to print the loss of each epoch.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last solution.
+    momentum : float, default=0.9
+        Momentum of ``solver="sgd"``, in [0, 1].
+    nesterovs_momentum : bool, default=True
+        Whether that momentum is Nesterov's.
+    early_stopping : bool, default=False
+        Whether to hold out validation data, stop when its score no longer improves, and keep
+        the weights of the best epoch.
+    validation_fraction : float, default=0.1
+        Share of the samples to hold out.
+    beta_1, beta_2 : float, default=0.9 and 0.999
+        Decay rates of Adam's first and second moment, in [0, 1).
+    epsilon : float, default=1e-8
+        Keeps Adam's quotient finite.
+    n_iter_no_change : int or inf, default=10
+        Epochs without improvement that are allowed.
+    max_fun : int, default=15000
+        Largest number of evaluations of ``"lbfgs"``.
+    loss : {"log_loss", "squared_error"}, default="log_loss"
+        Cross-entropy, or half the squared error of the output probabilities.
+    activation_slope : float, array-like or None, default=None
+        Slope below zero of ``"leaky_relu"`` (0.01), initial slope of ``"prelu"`` (0.25), scale
+        of ``"elu"`` (1.0); one number, or one per hidden layer. None is the default in
+        parentheses.
+    out_activation : {"logistic", "softmax"} or None, default=None
+        Activation of the output layer. None is the loss's own: ``"softmax"`` for
+        several classes, ``"logistic"`` for two classes and for several labels.
+        Another can be chosen with ``loss="squared_error"``.
+    n_jobs : int or None, default=None
+        Threads that share each step. None is the cores that are free, and 1 inside a joblib
+        worker; -1 is all. Small work stays on one thread. Results do not depend on it beyond
+        rounding, and repeat bit for bit for a given number.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    coefs_ : list of ndarray of shape (fan_in, fan_out)
+        Weights of each layer, views on one flat vector.
+    intercepts_ : list of ndarray of shape (fan_out,)
+        Biases of each layer, likewise.
+    activation_slopes_ : list of float
+        Slope of each hidden layer's activation; only where ``"prelu"`` learns one.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Their names, where X had names that are all strings.
+    n_layers_ : int
+        Number of layers, inputs and outputs included.
+    n_outputs_ : int
+        Number of outputs.
+    out_activation_ : str
+        Activation of the output layer.
+    n_iter_ : int
+        Epochs (iterations) that were run.
+    t_ : int
+        Samples trained on.
+    loss_ : float
+        Loss of the last epoch.
+    loss_curve_ : list of float
+        Loss of each epoch, each batch before its update; not for ``"lbfgs"``.
+    best_loss_ : float or None
+        Smallest loss; None under early stopping; not for ``"lbfgs"``.
+    validation_scores_ : list of float or None
+        Score of each epoch on the held-out data; None without early stopping.
+    best_validation_score_ : float or None
+        Best of these scores; None without early stopping.
+
+    See Also
+    --------
+    MLPRegressor : The regressor.
+
+    Notes
+    -----
+    The first fit of a process loads compiled code from disk; the first fit ever compiles it,
+    which takes some seconds. ``predict_proba`` of a model that saw a single class is one column
+    of ones.
+
+    References
+    ----------
+    Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural
+    networks".
+    Kingma and Ba (2015), "Adam: A Method for Stochastic Optimization".
+
+    Examples
+    --------
+    >>> from fastmlp import MLPClassifier
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier(max_iter=1000, random_state=0).fit(X, y)
+    >>> model.predict(X[:3])
+    array([0, 0, 0])
+    """
+
+    _constraints = constraints_for(("log_loss", "squared_error"), ("logistic", "softmax"))
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: str = "log_loss",
+        activation_slope: Any = None,
+        out_activation: str | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.loss = loss
+        self.activation_slope = activation_slope
+        self.out_activation = out_activation
+        self.n_jobs = n_jobs
+
+    # -- targets ------------------------------------------------------------------------------
+
+    def _validate_targets(self, y: Any, is_incremental: bool) -> Any:
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or not (self.warm_start or is_incremental):
+            self._learn_classes(y)
+        else:
+            self._check_classes(y)
+        is_binary = self._label_binarizer.y_type_ == "binary"
+        self.n_outputs_ = 1 if is_binary else len(self.classes_)
+        return y
+
+    def _learn_classes(self, labels: Any) -> None:
+        self._label_binarizer = LabelBinarizer().fit(labels)
+        self.classes_ = self._label_binarizer.classes_
+
+    def _check_classes(self, y: Any) -> None:
+        classes = unique_labels(y)
+        if self.warm_start:
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous "
+                    f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                "`y` has classes not in `self.classes_`. "
+                f"`self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+
+    @property
+    def _is_multilabel(self) -> bool:
+        return bool(self._label_binarizer.y_type_.startswith("multilabel"))
+
+    def _encode_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:
+        if self._is_multilabel or (self.n_outputs_ > 1 and self.loss == "squared_error"):
+            return np.asarray(self._label_binarizer.transform(y), dtype)
+        # The index of the class: nothing of the size of samples times classes is ever built.
+        return np.searchsorted(self.classes_, y).astype(dtype).reshape(-1, 1)
+
+    def _loss_and_output(self) -> tuple[str, str]:
+        output = "logistic" if self._is_multilabel or self.n_outputs_ == 1 else "softmax"
+        return (self.loss if self.loss == "squared_error" else f"{output}_cross_entropy"), output
+
+    def _stratification(self, targets: Floats) -> Floats | None:
+        # scikit-learn stratifies where there is one output: two classes.
+        return targets[:, 0] if self.n_outputs_ == 1 else None
+
+    def _validation_score(self, outputs: Floats, targets: Floats, weights: Floats | None) -> float:
+        if self._is_multilabel or self.n_outputs_ == 1:
+            is_right = ((outputs > 0.5) == targets).all(axis=1)
+        else:
+            codes = targets[:, 0] if targets.shape[1] == 1 else targets.argmax(axis=1)
+            is_right = outputs.argmax(axis=1) == codes
+        return float(np.average(is_right, weights=weights))
+
+    # -- scikit-learn's methods ---------------------------------------------------------------
+
+    @available_if(BaseMLP._check_solver)
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+    ) -> Self:
+        """Train for one epoch on the given samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels, each of which is in `classes`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that will ever occur; needed on the first call only.
+
+        Returns
+        -------
+        self : object
+            The model.
+
+        Raises
+        ------
+        ValueError
+            If `classes` is missing on the first call or differs from it later, or as for `fit`.
+        """
+        known = getattr(self, "classes_", None)
+        if known is None and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        if known is None:
+            self._learn_classes(y if type_of_target(y).startswith("multilabel") else classes)
+        elif classes is not None and not np.array_equal(known, unique_labels(classes)):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
+                f"{known!r}"
+            )
+        return self._fit(X, y, sample_weight, is_incremental=True)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            The most probable class; per label, whether its probability exceeds one half.
+        """
+        outputs = self._outputs(X)
+        if self._is_multilabel:
+            labels: NDArray[Any] = self._label_binarizer.inverse_transform(outputs)
+            return labels
+        if len(self.classes_) == 1:
+            return np.repeat(self.classes_, outputs.shape[0])
+        if self.n_outputs_ == 1:
+            return self.classes_[(outputs[:, 0] > 0.5).astype(np.intp)]
+        return self.classes_[outputs.argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probability of each class, or of each label; columns in the order of `classes_`.
+        """
+        outputs = self._outputs(X)
+        if self._is_multilabel:
+            return outputs
+        if len(self.classes_) == 1:
+            return np.ones_like(outputs)
+        if self.n_outputs_ == 1:
+            return np.hstack([1 - outputs, outputs])
+        if self.out_activation_ == "logistic":
+            outputs /= outputs.sum(axis=1, keepdims=True)
+        return outputs
+
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Predict logarithms of probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            ``log(predict_proba(X))``.
+        """
+        probabilities = self.predict_proba(X)
+        return np.log(probabilities, out=probabilities)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return scikit-learn's tags: several labels per sample are accepted.
+
+        Returns
+        -------
+        sklearn.utils.Tags
+            The tags.
+        """
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

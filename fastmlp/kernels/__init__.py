@@ -1,0 +1,1 @@
+"""Compiled numerics. Imports NumPy, Numba and ``fastmlp._jit``, and knows no Python objects."""

@@ -1,0 +1,180 @@
+"""One layer: forward, gradient of its weights and biases, gradient of its inputs.
+
+Contract: 1-D contiguous views of one dtype, matrices row by row; nothing overlaps. W is
+(fan_in, fan_out), so that the forward product needs no transposed operand.
+"""
+
+from __future__ import annotations
+
+from fastmlp._jit import inlined_kernel, kernel
+from fastmlp.kernels.blas import gemm
+
+__all__ = [
+    "bias_gradient", "dense_forward", "input_gradient", "sparse_forward",
+    "sparse_weight_gradient", "weight_gradient",
+]  # fmt: skip
+
+
+@inlined_kernel
+def dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z):
+    """Compute ``z = a W + b``.
+
+    Parameters
+    ----------
+    n_rows, fan_in, fan_out : int
+        Shapes.
+    a : ndarray of shape (n_rows * fan_in,)
+        Inputs of the layer. Not modified.
+    weights : ndarray of shape (fan_in * fan_out,)
+        W.
+    biases : ndarray of shape (fan_out,)
+        b.
+    z : ndarray of shape (n_rows * fan_out,)
+        **Overwritten** by the pre-activations.
+    """
+    _broadcast(n_rows, fan_out, biases, z)
+    one = z.dtype.type(1)
+    gemm(False, False, n_rows, fan_out, fan_in, one, a, fan_in, weights, fan_out, one, z, fan_out)
+
+
+@kernel
+def sparse_forward(rows, fan_out, indptr, indices, values, weights, biases, z):
+    """Compute ``z = X[rows] W + b`` for X in CSR form.
+
+    Parameters
+    ----------
+    rows : ndarray of int64
+        Which rows of X.
+    fan_out : int
+        Width of the layer.
+    indptr, indices, values : ndarray
+        X.
+    weights, biases : ndarray
+        W and b, flat.
+    z : ndarray of shape (rows.size * fan_out,)
+        **Overwritten** by the pre-activations.
+    """
+    _broadcast(rows.size, fan_out, biases, z)
+    for i in range(rows.size):
+        out = z[i * fan_out : (i + 1) * fan_out]
+        for position in range(indptr[rows[i]], indptr[rows[i] + 1]):
+            x, feature = values[position], int(indices[position])
+            w = weights[feature * fan_out : (feature + 1) * fan_out]
+            for j in range(fan_out):
+                out[j] += x * w[j]
+
+
+@inlined_kernel
+def _broadcast(n_rows, fan_out, biases, z):
+    for i in range(n_rows):
+        row = z[i * fan_out : (i + 1) * fan_out]
+        for j in range(fan_out):
+            row[j] = biases[j]
+
+
+@inlined_kernel
+def weight_gradient(n_rows, fan_in, fan_out, start, stop, alpha, a, delta, beta, grads):
+    r"""Compute :math:`G \leftarrow \alpha\, a^T \delta + \beta\, G` for rows of the weights.
+
+    Parameters
+    ----------
+    n_rows, fan_in, fan_out : int
+        Shapes of the whole layer.
+    start, stop : int
+        Which rows of W, of fan_in.
+    alpha, beta : float
+        Scalars of the arrays' dtype.
+    a : ndarray of shape (n_rows * fan_in,)
+        Inputs of the layer. Not modified.
+    delta : ndarray of shape (n_rows * fan_out,)
+        Gradient with respect to the pre-activations. Not modified.
+    grads : ndarray of shape ((stop - start) * fan_out,)
+        **Overwritten.**
+    """
+    gemm(
+        True, False, stop - start, fan_out, n_rows,
+        alpha, a[start:], fan_in, delta, fan_out, beta, grads, fan_out,
+    )  # fmt: skip
+
+
+@kernel
+def sparse_weight_gradient(
+    rows, fan_out, start, stop, alpha, indptr, indices, values, delta, beta, grads
+):
+    r"""Compute :math:`G \leftarrow \alpha\, X^T \delta + \beta\, G` for X in CSR form.
+
+    Parameters
+    ----------
+    rows : ndarray of int64
+        Which rows of X.
+    fan_out : int
+        Width of the layer.
+    start, stop : int
+        Which features, that is rows of W.
+    alpha, beta : float
+        Scalars of the arrays' dtype.
+    indptr, indices, values : ndarray
+        X.
+    delta : ndarray of shape (rows.size * fan_out,)
+        Gradient with respect to the pre-activations. Not modified.
+    grads : ndarray of shape ((stop - start) * fan_out,)
+        **Overwritten.**
+    """
+    zero = grads.dtype.type(0)
+    for i in range(grads.size):
+        grads[i] = zero if beta == zero else beta * grads[i]
+    for i in range(rows.size):
+        error = delta[i * fan_out : (i + 1) * fan_out]
+        for position in range(indptr[rows[i]], indptr[rows[i] + 1]):
+            feature = int(indices[position])
+            if start <= feature < stop:
+                x = alpha * values[position]
+                g = grads[(feature - start) * fan_out : (feature - start + 1) * fan_out]
+                for j in range(fan_out):
+                    g[j] += x * error[j]
+
+
+@kernel
+def bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
+    r"""Compute :math:`g \leftarrow \alpha \sum_i \delta_i + \beta\, g`.
+
+    Parameters
+    ----------
+    n_rows, fan_out : int
+        Shape of `delta`.
+    alpha, beta : float
+        Scalars of the arrays' dtype.
+    delta : ndarray of shape (n_rows * fan_out,)
+        Gradient with respect to the pre-activations. Not modified.
+    grads : ndarray of shape (fan_out,)
+        **Overwritten.**
+    """
+    zero = grads.dtype.type(0)
+    for j in range(fan_out):
+        grads[j] = zero if beta == zero else beta * grads[j]
+    for i in range(n_rows):
+        error = delta[i * fan_out : (i + 1) * fan_out]
+        for j in range(fan_out):
+            grads[j] += alpha * error[j]
+
+
+@inlined_kernel
+def input_gradient(n_rows, fan_in, fan_out, delta, weights, delta_inputs):
+    r"""Compute :math:`\delta_{in} = \delta\, W^T`.
+
+    Parameters
+    ----------
+    n_rows, fan_in, fan_out : int
+        Shapes.
+    delta : ndarray of shape (n_rows * fan_out,)
+        Gradient with respect to the pre-activations. Not modified.
+    weights : ndarray of shape (fan_in * fan_out,)
+        W.
+    delta_inputs : ndarray of shape (n_rows * fan_in,)
+        **Overwritten** by the gradient with respect to the layer's inputs.
+    """
+    one, zero = delta.dtype.type(1), delta.dtype.type(0)
+    gemm(
+        False, True, n_rows, fan_in, fan_out,
+        one, delta, fan_out, weights, fan_out, zero, delta_inputs, fan_in,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The loops over epochs, and what they need: layout, data, threads, schedules."""

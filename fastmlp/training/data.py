@@ -1,0 +1,91 @@
+"""Samples in the form the kernels read, without copying what is already in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastmlp.kernels.structures import Data
+
+__all__ = ["kernel_data", "n_samples_of"]
+
+
+class _Alias:
+    """The memory of a read-only array, declared writable so that its Numba type is the usual one.
+
+    Kernels never write to inputs; a second type would mean a second compilation.
+    """
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array
+        self.__array_interface__ = {
+            **array.__array_interface__,
+            "data": (array.__array_interface__["data"][0], False),
+        }
+
+
+def _flat(array: Any, dtype: DTypeLike) -> NDArray[Any]:
+    """Return the elements of an array in C order as a plain 1-D array, a view if possible."""
+    flat = np.ascontiguousarray(array, dtype=dtype).reshape(-1)
+    if not flat.flags.aligned:
+        flat = flat.copy()
+    return flat if flat.flags.writeable else np.asarray(_Alias(flat))
+
+
+def kernel_data(
+    X: Any,
+    dtype: DTypeLike,
+    targets: NDArray[Any] | None = None,
+    sample_weight: NDArray[Any] | None = None,
+) -> Data:
+    """Describe samples for the kernels.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features) or CSR matrix or array
+        Inputs, validated. Not copied where C-contiguous and of the compute dtype; never modified.
+    dtype : dtype
+        The compute dtype.
+    targets : ndarray of shape (n_samples, n_targets) or None
+        What the loss compares with; None for prediction.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weights; None where every sample weighs 1.
+
+    Returns
+    -------
+    Data
+        Arrays that share the memory of `X` where they can.
+    """
+    empty = np.empty(0, dtype)
+    if isinstance(X, np.ndarray):
+        inputs = _flat(X, dtype), np.empty(0, np.int64), np.empty(0, np.int32), empty
+    else:
+        # Every column index fits 32 bits: a weight matrix with more rows could not be allocated.
+        indices = _flat(X.indices, np.int32)
+        inputs = empty, _flat(X.indptr, np.int64), indices, _flat(X.data, dtype)
+    return Data(
+        *inputs,
+        targets=empty if targets is None else _flat(targets, dtype),
+        n_targets=0 if targets is None else targets.shape[1],
+        sample_weight=empty if sample_weight is None else _flat(sample_weight, dtype),
+    )
+
+
+def n_samples_of(data: Data, n_features: int) -> int:
+    """Return the number of samples.
+
+    Parameters
+    ----------
+    data : Data
+        What `kernel_data` returned.
+    n_features : int
+        Width of the inputs.
+
+    Returns
+    -------
+    int
+        Rows of X.
+    """
+    return data.indptr.size - 1 if data.indptr.size else data.X.size // n_features

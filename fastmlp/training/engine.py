@@ -1,0 +1,262 @@
+"""The engine: one network bound to its data, its optimizer, its buffers and its threads.
+
+Everything above talks of epochs, losses and arrays; everything below of offsets and codes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp.kernels.epoch import predict, run_batches
+from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.kernels.structures import Data, Step, Team
+from fastmlp.training.data import n_samples_of
+from fastmlp.training.network import NetworkLayout
+from fastmlp.training.plan import make_plan, make_workspace, piece_rows
+from fastmlp.training.threads import ThreadTeam, reserve_threads, single_threaded_blas
+
+__all__ = ["Engine", "OptimizerState", "predict_outputs"]
+
+Floats = NDArray[Any]
+
+# A signal is noticed between calls of a kernel.
+_SECONDS_PER_CALL = 0.05
+# Multiply-adds of a prediction that are worth another thread.
+_WORTH_A_THREAD = 4_000_000
+
+
+@dataclass
+class OptimizerState:
+    """What an optimizer remembers between steps, and between calls of partial_fit.
+
+    Parameters
+    ----------
+    name : str
+        Name in :data:`~fastmlp.kernels.optimizers.OPTIMIZERS`.
+    slots : ndarray of shape (n_slots, n_params)
+        Its arrays.
+    count : ndarray of int64, shape (1,)
+        Steps taken.
+    """
+
+    name: str
+    slots: Floats
+    count: NDArray[np.int64]
+
+    @classmethod
+    def start(cls, name: str, params: Floats) -> OptimizerState:
+        """Return the state before the first step.
+
+        Parameters
+        ----------
+        name : str
+            Name of the optimizer.
+        params : ndarray of shape (n_params,)
+            The parameters it will update.
+
+        Returns
+        -------
+        OptimizerState
+            Zeros.
+        """
+        shape = (OPTIMIZERS[name].n_slots, params.size)
+        return cls(name, np.zeros(shape, params.dtype), np.zeros(1, np.int64))
+
+
+class Engine:
+    """Trains one network on one data set; a context manager that holds its threads.
+
+    Parameters
+    ----------
+    layout : NetworkLayout
+        The network.
+    params : ndarray of shape (n_params,)
+        Its parameters. **Overwritten** by training.
+    data : Data
+        The training samples, possibly among others.
+    optimizer : OptimizerState
+        **Overwritten** by training.
+    hyperparameters : mapping of str to float
+        At least those that the optimizer reads.
+    alpha : float
+        L2 penalty.
+    batch_size : int
+        Samples per batch.
+    n_samples : int
+        Samples per epoch.
+    n_jobs : int or None
+        As for `reserve_threads`.
+    """
+
+    def __init__(
+        self,
+        layout: NetworkLayout,
+        params: Floats,
+        data: Data,
+        optimizer: OptimizerState,
+        hyperparameters: Mapping[str, float],
+        *,
+        alpha: float,
+        batch_size: int,
+        n_samples: int,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.params = params
+        self.n_samples = n_samples
+        self.data_size = n_samples_of(data, layout.units[0])
+        self.n_batches = -(-self.n_samples // batch_size)
+        self._layout, self._data, self._batch_size = layout, data, batch_size
+        self._network = layout.for_kernels(params.dtype)
+        self._plan = make_plan(layout, params.dtype, min(batch_size, self.n_samples))
+        self._workspace = make_workspace(
+            layout, params.dtype, self._plan.capacity, self._plan.n_shards
+        )
+        row = OPTIMIZERS[optimizer.name]
+        hyper = np.array([hyperparameters[name] for name in row.hyperparameters], np.float64)
+        self._step = Step(row.code, hyper, optimizer.slots, optimizer.count, float(alpha))
+        self._n_jobs = n_jobs
+        self._batches_per_call = max(1, min(self.n_batches, 4))
+        self._held: list[Any] = []
+
+    def __enter__(self) -> Engine:
+        """Reserve and start threads.
+
+        Returns
+        -------
+        Engine
+            This engine.
+        """
+        blas = single_threaded_blas()
+        blas.__enter__()
+        self._held.append(blas)
+        reservation = reserve_threads(self._n_jobs, self._plan.useful_threads)
+        n_threads = reservation.__enter__()
+        self._held.append(reservation)
+        self._threads = ThreadTeam(n_threads)
+        self._threads.__enter__()
+        self._held.append(self._threads)
+        self._team = Team(n_threads, int(self._plan.shares_parameters), self._threads.barrier)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        """Give the threads back.
+
+        Parameters
+        ----------
+        *exception
+            Ignored.
+        """
+        while self._held:
+            self._held.pop().__exit__(None, None, None)
+
+    def run_epoch(self, order: NDArray[np.int64], in_order: bool, rates: Floats) -> float:
+        """Train on every batch once.
+
+        Parameters
+        ----------
+        order : ndarray of int64, shape (n_samples,)
+            Order of the samples.
+        in_order : bool
+            Whether `order` counts up from 0.
+        rates : ndarray of float64, shape (n_batches,)
+            Learning rate of each step.
+
+        Returns
+        -------
+        float
+            Mean over samples of their batch's loss, penalty included, each before its update.
+        """
+        losses = np.zeros((self._plan.n_shards + self._team.size, 8))
+        first = 0
+        while first < self.n_batches:
+            last = min(first + self._batches_per_call, self.n_batches)
+            started = time.perf_counter()
+            self._run(order, in_order, first, last, rates[first:last], losses)
+            seconds = max(time.perf_counter() - started, 1e-7)
+            per_call = int((last - first) * _SECONDS_PER_CALL / seconds)
+            self._batches_per_call = min(max(1, per_call), 8 * self._batches_per_call)
+            first = last
+        data_loss = losses[: self._plan.n_shards, 0].sum() * self._layout.loss_scale
+        return float((data_loss + losses[self._plan.n_shards :, 0].sum()) / self.n_samples)
+
+    def loss_and_gradient(self, order: NDArray[np.int64]) -> tuple[float, Floats]:
+        """Return the loss of all samples, penalty included, and its gradient.
+
+        The optimizer must be ``"no_step"`` and the batch all samples.
+
+        Parameters
+        ----------
+        order : ndarray of int64, shape (n_samples,)
+            Counts up from 0.
+
+        Returns
+        -------
+        loss : float
+            Mean loss.
+        gradient : ndarray of shape (n_params,)
+            A view that the next call overwrites.
+        """
+        loss = self.run_epoch(order, True, np.ones(1))
+        return loss, self._workspace.gradients[0]
+
+    def _run(
+        self,
+        order: NDArray[np.int64],
+        in_order: bool,
+        first: int,
+        last: int,
+        rates: Floats,
+        losses: Floats,
+    ) -> None:
+        def work(thread: int) -> None:
+            run_batches(
+                self._network, self._data, order, in_order, self._batch_size, first, last,
+                rates, self._step, self.params, self._workspace, self._team, thread, losses,
+            )  # fmt: skip
+
+        self._threads.run(work)
+
+
+def predict_outputs(
+    layout: NetworkLayout, params: Floats, data: Data, n_jobs: int | None = None
+) -> Floats:
+    """Return the outputs of a network.
+
+    Parameters
+    ----------
+    layout : NetworkLayout
+        The network.
+    params : ndarray of shape (n_params,)
+        Its parameters.
+    data : Data
+        The samples.
+    n_jobs : int or None
+        As for `reserve_threads`; small work stays on one thread.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_outputs)
+        Output activation applied.
+    """
+    n_samples, n_outputs = n_samples_of(data, layout.units[0]), layout.units[-1]
+    out = np.empty((n_samples, n_outputs), params.dtype)
+    network = layout.for_kernels(params.dtype)
+    rows = min(piece_rows(layout, params.dtype), max(n_samples, 1))
+    useful = min(n_samples * layout.n_weights // _WORTH_A_THREAD, n_samples // rows)
+    with single_threaded_blas(), reserve_threads(n_jobs, useful) as n_threads:
+        bounds = [n_samples * part // n_threads for part in range(n_threads + 1)]
+
+        def work(thread: int) -> None:
+            workspace = make_workspace(layout, params.dtype, rows)
+            begin, end = bounds[thread], bounds[thread + 1]
+            predict(network, data, begin, end, params, workspace, out.reshape(-1))
+
+        with ThreadTeam(n_threads) as team:
+            team.run(work)
+    return out

@@ -1,0 +1,205 @@
+"""The layout of a network in one flat vector, and its initial parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.structures import Network
+
+__all__ = ["NetworkLayout"]
+
+Floats = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class NetworkLayout:
+    r"""A multilayer perceptron whose parameters are one contiguous vector.
+
+    The vector is :math:`[W_0 | W_1 | \dots | b_0 | b_1 | \dots | s]`: all weights, layer by
+    layer, each of shape (fan_in, fan_out) in C order, then all biases, then the learned slopes.
+
+    Parameters
+    ----------
+    units : tuple of int
+        Width of each layer, inputs first.
+    activations : tuple of str
+        Activation of each layer of weights, the output's last; names of
+        :data:`~fastmlp.kernels.activations.ACTIVATIONS`.
+    slopes : tuple of float or None
+        Slope parameter of each of these activations; None for the activation's default.
+    loss : str
+        Name in :data:`~fastmlp.kernels.losses.LOSSES`.
+    output_init : str, default="identity"
+        Activation by whose factor f the output layer is initialised; scikit-learn takes the hidden
+        layers'.
+    """
+
+    units: tuple[int, ...]
+    activations: tuple[str, ...]
+    slopes: tuple[float | None, ...]
+    loss: str
+    output_init: str = "identity"
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers of weights."""
+        return len(self.units) - 1
+
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """Shape (fan_in, fan_out) of each weight matrix."""
+        return tuple(zip(self.units[:-1], self.units[1:], strict=True))
+
+    @cached_property
+    def n_weights(self) -> int:
+        """Number of weights, biases not counted."""
+        return sum(fan_in * fan_out for fan_in, fan_out in self.shapes)
+
+    @cached_property
+    def learned_slopes(self) -> tuple[int, ...]:
+        """Which layers of weights have a slope that is learned."""
+        return tuple(i for i, name in enumerate(self.activations) if ACTIVATIONS[name].learns_slope)
+
+    @cached_property
+    def n_params(self) -> int:
+        """Length of the parameter vector."""
+        return self.n_weights + sum(self.units[1:]) + len(self.learned_slopes)
+
+    @property
+    def loss_scale(self) -> float:
+        """What the sum of the loss terms of a sample is multiplied by when reported."""
+        return 1.0 / self.units[-1] if LOSSES[self.loss].averages_outputs else 1.0
+
+    def _slope(self, layer: int) -> float:
+        slope = self.slopes[layer]
+        if slope is None:
+            slope = ACTIVATIONS[self.activations[layer]].slope
+        return 0.0 if slope is None else float(slope)
+
+    def initial_params(self, random_state: np.random.RandomState, dtype: DTypeLike) -> Floats:
+        r"""Draw scikit-learn's initial parameters.
+
+        Weights, then biases, of one layer after another are uniform in [-b, b] with
+        :math:`b = \sqrt{f / (fan_{in} + fan_{out})}`, f = 2 for the logistic activation and 6
+        for the others.
+
+        Parameters
+        ----------
+        random_state : numpy.random.RandomState
+            Advanced by the draws.
+        dtype : dtype
+            Type of the result; the draws are made in float64.
+
+        Returns
+        -------
+        ndarray of shape (n_params,)
+            A new vector.
+
+        References
+        ----------
+        Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward
+        neural networks", equation 16.
+        """
+        params = np.empty(self.n_params, dtype)
+        coefs, intercepts = self.unpack(params)
+        names = (*self.activations[:-1], self.output_init)
+        for name, weights, biases in zip(names, coefs, intercepts, strict=True):
+            bound = np.sqrt(ACTIVATIONS[name].init_factor / sum(weights.shape))
+            weights[...] = random_state.uniform(-bound, bound, weights.shape)
+            biases[...] = random_state.uniform(-bound, bound, biases.shape)
+        for position, layer in enumerate(self.learned_slopes, start=-len(self.learned_slopes)):
+            params[position] = self._slope(layer)
+        return params
+
+    def unpack(self, params: Floats) -> tuple[list[Floats], list[Floats]]:
+        """Return the weight matrices and bias vectors as views on the vector.
+
+        Parameters
+        ----------
+        params : ndarray of shape (n_params,)
+            The parameter vector.
+
+        Returns
+        -------
+        coefs, intercepts : list of ndarray
+            Views of shape (fan_in, fan_out) and (fan_out,).
+        """
+        coefs, intercepts, start = [], [], 0
+        for shape in self.shapes:
+            stop = start + shape[0] * shape[1]
+            coefs.append(params[start:stop].reshape(shape))
+            start = stop
+        for width in self.units[1:]:
+            intercepts.append(params[start : start + width])
+            start += width
+        return coefs, intercepts
+
+    def slope_values(self, params: Floats) -> list[float]:
+        """Return the slope of each hidden layer's activation, learned or fixed.
+
+        Parameters
+        ----------
+        params : ndarray of shape (n_params,)
+            The parameter vector.
+
+        Returns
+        -------
+        list of float
+            One per hidden layer; nan where the activation has none.
+        """
+        values = []
+        learned = dict(
+            zip(
+                self.learned_slopes, params[self.n_params - len(self.learned_slopes) :], strict=True
+            )
+        )
+        for layer, name in enumerate(self.activations[:-1]):
+            has_slope = ACTIVATIONS[name].slope is not None
+            values.append(float(learned.get(layer, self._slope(layer))) if has_slope else np.nan)
+        return values
+
+    def for_kernels(self, dtype: DTypeLike) -> Network:
+        """Return the layout as the kernels read it.
+
+        Parameters
+        ----------
+        dtype : dtype
+            The compute dtype.
+
+        Returns
+        -------
+        Network
+            Arrays of sizes, offsets and codes.
+        """
+        sizes = [fan_in * fan_out for fan_in, fan_out in self.shapes]
+        first_slope = self.n_params - len(self.learned_slopes)
+        slope_offsets = np.full(self.n_layers, -1, np.int64)
+        for position, layer in enumerate(self.learned_slopes):
+            slope_offsets[layer] = first_slope + position
+        rows = [ACTIVATIONS[name] for name in self.activations]
+        return Network(
+            units=np.array(self.units, np.int64),
+            starts=_exclusive_sums(self.units),
+            weight_offsets=_exclusive_sums(sizes),
+            bias_offsets=self.n_weights + _exclusive_sums(self.units[1:]),
+            activations=np.array([row.code for row in rows], np.int64),
+            keeps_input=np.array([row.keeps_input for row in rows], np.int64),
+            slopes=np.array([self._slope(layer) for layer in range(self.n_layers)], dtype),
+            slope_offsets=slope_offsets,
+            n_weights=self.n_weights,
+            loss=LOSSES[self.loss].code,
+            takes_logits=int(LOSSES[self.loss].takes_logits),
+        )
+
+
+def _exclusive_sums(sizes: Sequence[int]) -> NDArray[np.int64]:
+    """Return the sum of what stands before each element."""
+    return np.concatenate([[0], np.cumsum(sizes[:-1])]).astype(np.int64)

@@ -1,0 +1,140 @@
+"""How a batch is worked through: threads, shards, and the buffers that takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.structures import Workspace
+from fastmlp.training.network import NetworkLayout
+
+__all__ = ["Plan", "make_plan", "make_workspace", "piece_rows"]
+
+# Bytes of activations and deltas per piece: half of a core's second-level cache, so that what a
+# layer wrote is still there when the next one reads it.
+_PIECE_BYTES = 512 * 1024
+_MIN_PIECE, _MAX_PIECE = 64, 512
+# Rows of a batch whose activations are all kept at once.
+_MAX_SHARED_ROWS = 1024
+# Multiply-adds per batch below which another thread costs more than it brings.
+_WORTH_A_THREAD = 300_000
+_ROWS_PER_SHARD = 64
+_MAX_SHARDS = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How each batch is shared out.
+
+    Attributes
+    ----------
+    shares_parameters : bool
+        Threads share the rows of a batch, then the rows of each weight matrix; else they share
+        the shards of a batch and add up their gradients.
+    n_shards : int
+        Shards of a batch, which depends on the problem alone: with any number of threads the
+        same sums are taken in the same order.
+    capacity : int
+        Rows of the workspace.
+    useful_threads : int
+        More threads would not help.
+    """
+
+    shares_parameters: bool
+    n_shards: int
+    capacity: int
+    useful_threads: int
+
+
+def piece_rows(layout: NetworkLayout, dtype: DTypeLike) -> int:
+    """Return how many rows pass through the network together.
+
+    Parameters
+    ----------
+    layout : NetworkLayout
+        The network.
+    dtype : dtype
+        The compute dtype.
+
+    Returns
+    -------
+    int
+        A multiple of 16.
+    """
+    row_bytes = 2 * sum(layout.units) * np.dtype(dtype).itemsize
+    return int(np.clip(_PIECE_BYTES // row_bytes // 16 * 16, _MIN_PIECE, _MAX_PIECE))
+
+
+def make_plan(layout: NetworkLayout, dtype: DTypeLike, batch_size: int) -> Plan:
+    """Decide how batches of a network are worked through.
+
+    Sharing parameters costs traffic between cores in proportion to the activations, sharing
+    samples in proportion to the parameters: the smaller one decides.
+
+    Parameters
+    ----------
+    layout : NetworkLayout
+        The network.
+    dtype : dtype
+        The compute dtype.
+    batch_size : int
+        Rows per batch.
+
+    Returns
+    -------
+    Plan
+        The decision.
+    """
+    work = 3 * batch_size * layout.n_weights
+    activations = batch_size * sum(layout.units[1:])
+    by_parameters = (
+        batch_size <= _MAX_SHARED_ROWS
+        and not layout.learned_slopes
+        and (work < 2 * _WORTH_A_THREAD or activations < 2 * layout.n_params)
+    )
+    useful = max(1, work // _WORTH_A_THREAD)
+    if by_parameters:
+        return Plan(True, 1, batch_size, min(useful, max(1, batch_size // 16)))
+    n_shards = int(np.clip(batch_size // _ROWS_PER_SHARD, 1, _MAX_SHARDS))
+    n_shards = 1 if useful == 1 else 1 << (n_shards.bit_length() - 1)
+    rows = min(piece_rows(layout, dtype), -(-batch_size // (16 * n_shards)) * 16)
+    return Plan(False, n_shards, n_shards * rows, min(useful, n_shards))
+
+
+def make_workspace(
+    layout: NetworkLayout, dtype: DTypeLike, capacity: int, n_shards: int = 0
+) -> Workspace:
+    """Allocate the buffers of `capacity` rows.
+
+    Parameters
+    ----------
+    layout : NetworkLayout
+        The network.
+    dtype : dtype
+        The compute dtype.
+    capacity : int
+        Rows that fit.
+    n_shards : int, default=0
+        Gradients to keep; 0 for prediction, which needs no deltas either.
+
+    Returns
+    -------
+    Workspace
+        Uninitialised buffers.
+    """
+    units, n_outputs = sum(layout.units), layout.units[-1]
+    keeps_input = any(ACTIVATIONS[name].keeps_input for name in layout.activations)
+    trains = int(n_shards > 0)
+    return Workspace(
+        capacity=capacity,
+        activations=np.empty(capacity * units, dtype),
+        inputs=np.empty(capacity * units * keeps_input, dtype),
+        deltas=np.empty(capacity * units * trains, dtype),
+        targets=np.empty(capacity * n_outputs * trains, dtype),
+        terms=np.empty(capacity * n_outputs * trains, dtype),
+        weights=np.empty(capacity * trains, dtype),
+        gradients=np.empty((n_shards, layout.n_params), dtype),
+    )

@@ -1,0 +1,227 @@
+"""Threads: how many a fit may use, one BLAS thread each, and the team that shares its batches.
+
+The budget is process-wide: fits that run at once share the cores instead of each taking all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["ThreadTeam", "available_cores", "reserve_threads", "single_threaded_blas"]
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use.
+
+    Returns
+    -------
+    int
+        At least 1; honours processor affinity where the system has it.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Shared:
+    """What all fits of this process share, and what a forked child starts anew."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.reserved = 0
+        self.blas_users = 0
+        self.blas_limits: Any = None
+        self.controller: ThreadpoolController | None = None
+
+
+_shared = _Shared()
+
+
+def _start_anew() -> None:
+    # A child forked in the middle of a fit would inherit a held lock and a limited BLAS.
+    global _shared
+    inherited, _shared = _shared, _Shared()
+    if inherited.blas_limits is not None:
+        inherited.blas_limits.restore_original_limits()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
+
+
+def _is_worker() -> bool:
+    """Return whether another process or thread pool already spreads work over the cores."""
+    return (
+        multiprocessing.parent_process() is not None
+        or threading.current_thread() is not threading.main_thread()
+    )
+
+
+@contextlib.contextmanager
+def reserve_threads(n_jobs: int | None, useful: int) -> Iterator[int]:
+    """Reserve threads for one fit out of the process's budget.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        None: the cores that no other fit has reserved, but a single one in a worker process or
+        worker thread, where the caller parallelises already. -1: all cores; -2: all but one, and
+        so on. Otherwise: that many.
+    useful : int
+        More threads than this would not speed up the work.
+
+    Yields
+    ------
+    int
+        Number of threads, at least 1.
+    """
+    cores = available_cores()
+    with _shared.lock:
+        if n_jobs is None:
+            wanted = 1 if _is_worker() else cores - _shared.reserved
+        elif n_jobs < 0:
+            wanted = cores + 1 + n_jobs
+        else:
+            wanted = n_jobs
+        granted = max(1, min(wanted, useful))
+        _shared.reserved += granted
+    shared = _shared
+    try:
+        yield granted
+    finally:
+        with shared.lock:
+            shared.reserved -= granted
+
+
+@contextlib.contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """Give every BLAS call of this process one thread while any fit runs.
+
+    Yields
+    ------
+    None
+        The setting in force before the first of overlapping uses returns after the last.
+    """
+    shared = _shared
+    with shared.lock:
+        if shared.blas_users == 0:
+            if shared.controller is None:
+                # Takes a millisecond, hence kept. SciPy's BLAS is loaded by now.
+                shared.controller = ThreadpoolController().select(user_api="blas")
+            shared.blas_limits = shared.controller.limit(limits=1)
+        shared.blas_users += 1
+    try:
+        yield
+    finally:
+        with shared.lock:
+            shared.blas_users -= 1
+            if shared.blas_users == 0:
+                shared.blas_limits.restore_original_limits()
+                shared.blas_limits = None
+
+
+class ThreadTeam:
+    """A fixed number of threads that run one function at once, the caller being the first.
+
+    A barrier inside the function is safe: no member ever waits in a queue behind another, and a
+    member that fails or is interrupted releases the others.
+
+    Parameters
+    ----------
+    size : int
+        Number of threads, the caller included.
+
+    Attributes
+    ----------
+    barrier : ndarray of int64, shape (24,)
+        For :func:`fastmlp.kernels.team.wait_for_all`.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.barrier = np.zeros(24, np.int64)
+        self._threads: list[threading.Thread] = []
+        self._tasks: list[queue.SimpleQueue[Any]] = []
+        self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def __enter__(self) -> ThreadTeam:
+        """Start the threads.
+
+        Returns
+        -------
+        ThreadTeam
+            This team.
+        """
+        for number in range(1, self.size):
+            tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+            self._tasks.append(tasks)
+            thread = threading.Thread(
+                target=self._work, args=(number, tasks), name=f"fastmlp-{number}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop the threads.
+
+        Parameters
+        ----------
+        kind, error, traceback
+            Ignored.
+        """
+        for tasks in self._tasks:
+            tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._tasks, self._threads = [], []
+
+    def _work(self, number: int, tasks: queue.SimpleQueue[Any]) -> None:
+        while (function := tasks.get()) is not None:
+            try:
+                function(number)
+            except BaseException as error:
+                self.barrier[16] = 1
+                self._done.put(error)
+            else:
+                self._done.put(None)
+
+    def run(self, function: Callable[[int], None]) -> None:
+        """Call ``function(number)`` in every thread and wait until all have returned.
+
+        Parameters
+        ----------
+        function : callable
+            Gets the thread's number, from 0.
+
+        Raises
+        ------
+        Exception
+            The first that a thread raised. The team is then of no further use.
+        """
+        try:
+            for tasks in self._tasks:
+                tasks.put(function)
+            function(0)
+        except BaseException:
+            # An interrupt before the caller's turn: the others must not wait for it.
+            self.barrier[16] = 1
+            raise
+        errors = [error for error in (self._done.get() for _ in self._tasks) if error]
+        if errors:
+            raise errors[0]

@@ -1,0 +1,95 @@
+"""The comparison runs, finds equal loss curves, and does not time whoever differs."""
+
+import io
+import json
+
+import compare_peers
+import pytest
+from peers import PEERS
+from rich.console import Console
+from worker import Worker, WorkerError
+from workloads import WORKLOADS
+
+
+def run(tmp_path, *arguments):
+    path = tmp_path / "result.json"
+    words = ["--threads", "1", "--seconds", "0.01", "--output", str(path), *arguments]
+    options = compare_peers.parse_arguments(words)
+    console = Console(file=io.StringIO(), width=200)
+    result = compare_peers.compare(options, console)
+    compare_peers.print_summary(result, console)
+    assert json.loads(path.read_text()) == result
+    return result, console.file.getvalue()
+
+
+def test_checks_and_times_every_contestant(tmp_path):
+    names = ["tiny", "full-batch"]
+    result, printed = run(
+        tmp_path, "--workloads", *names, "--peers", "fastmlp", "sklearn", "--rounds", "2"
+    )
+    assert [(row["workload"], row["dtype"]) for row in result["rows"]] == [
+        (name, dtype) for name in names for dtype in ("float32", "float64")
+    ]
+    for row in result["rows"]:
+        assert list(row["contestants"]) == ["fastmlp/fit/1", "sklearn/fit/1"]
+        for contestant in row["contestants"].values():
+            assert contestant["error"] is None
+            assert contestant["loss_error"] <= compare_peers.LOSS_TOLERANCE[row["dtype"]]
+            assert len(contestant["seconds"]) == 2
+            assert min(contestant["seconds"]) > 0
+    assert "sklearn/fit/1" in printed
+    assert result["machine"]["packages"]["scikit-learn"]
+
+
+@pytest.mark.parametrize("name", ["torch", "jax", "replay"])
+def test_optional_peers(tmp_path, name):
+    pytest.importorskip(PEERS[name].requires)
+    # digits: large enough for the replay, softmax, adam, and a last batch that is smaller
+    result, _ = run(
+        tmp_path, "--workloads", "digits", "tiny", "--peers", name, "--dtypes", "float64",
+        "--rounds", "1",
+    )  # fmt: skip
+    digits, tiny = (row["contestants"] for row in result["rows"])
+    assert bool(tiny) != PEERS[name].is_limit
+    for contestant in [*digits.values(), *tiny.values()]:
+        assert contestant["error"] is None
+        assert len(contestant["seconds"]) == 1
+
+
+def test_a_wrong_loss_curve_is_shown_and_not_timed(tmp_path, monkeypatch):
+    monkeypatch.setitem(compare_peers.LOSS_TOLERANCE, "float32", -1.0)
+    result, printed = run(
+        tmp_path, "--workloads", "tiny", "--peers", "sklearn", "--dtypes", "float32"
+    )
+    contestant = result["rows"][0]["contestants"]["sklearn/fit/1"]
+    assert contestant["seconds"] == []
+    assert "loss curve differs" in contestant["error"]
+    assert "loss curve differs" in printed
+
+
+def test_a_failing_peer_is_shown(tmp_path, monkeypatch):
+    broken = PEERS["sklearn"]
+    monkeypatch.setattr(type(broken), "is_installed", lambda self: True)
+    monkeypatch.setitem(compare_peers.PEERS, "nowhere", broken)
+    monkeypatch.setattr(
+        compare_peers, "contestants", lambda *_: [compare_peers.Contestant("nowhere", 1, "fit")]
+    )
+    result, printed = run(tmp_path, "--workloads", "tiny", "--dtypes", "float32")
+    (contestant,) = result["rows"][0]["contestants"].values()
+    assert contestant["seconds"] == []
+    assert "the process ended" in contestant["error"]
+    assert "the process ended" in printed
+
+
+def test_every_workload_has_a_peer_that_is_always_there():
+    for workload in WORKLOADS.values():
+        peers = compare_peers.contestants(workload, list(PEERS), [1], [])
+        assert {"fastmlp", "sklearn"} <= {who.peer for who in peers}
+
+
+def test_a_peer_that_does_not_answer_is_ended():
+    worker = Worker("sklearn", 1, timeout=0.0)
+    with pytest.raises(WorkerError, match="no answer in 0 s"):
+        worker.ask("forget")
+    assert not worker.is_alive()
+    worker.close()

@@ -1,0 +1,119 @@
+"""Ratios are formed round by round; every row gets into the README, also those that are lost."""
+
+import json
+
+import pytest
+import render
+from ratios import geometric_mean, ratio
+
+
+def row(workload, dtype, **seconds):
+    return {
+        "workload": workload,
+        "network": "2-8-2 tanh",
+        "n_samples": 2_000,
+        "batch_size": 32,
+        "solver": "sgd",
+        "loss": "logistic",
+        "data": "synthetic",
+        "dtype": dtype,
+        "flop_per_epoch": 320_000,
+        "contestants": {
+            f"{key[:-1].replace('_', '/')}/{key[-1]}": {"error": None, "seconds": values}
+            for key, values in seconds.items()
+        },
+    }
+
+
+@pytest.fixture
+def results(tmp_path):
+    rows = [
+        row("won", "float32", fastmlp_fit1=[1.0, 1.0], fastmlp_fit2=[0.5, 0.5],
+            sklearn_fit1=[4.0, 4.0], jax_jit1=[1.0, 1.0], replay_blas2=[0.4, 0.4]),
+        row("won", "float64", fastmlp_fit2=[1.0], sklearn_fit1=[3.0]),
+        row("lost", "float32", fastmlp_fit2=[2.0], sklearn_fit1=[3.0], jax_jit2=[1.0]),
+    ]  # fmt: skip
+    rows[2]["contestants"]["torch/eager/1"] = {"error": "Trace\nits loss differs", "seconds": []}
+    machine = {
+        "date": "2030-01-01",
+        "n_processors": 2,
+        "processor": "some processor",
+        "caches": {"L1": "32K"},
+        "system": "Linux",
+        "python": "3.11",
+        "packages": {"fastmlp": "1.0"},
+        "blas": [],
+    }
+    content = {
+        "machine": machine,
+        "settings": {"rounds": 2, "seconds_per_sample": 0.25, "check_epochs": 2},
+        "not_installed": [],
+        "rows": rows,
+    }
+    (tmp_path / "peers.json").write_text(json.dumps(content))
+    latencies = [
+        {"library": library, "method": "predict", "dtype": "float32", "p50_us": p50, "p99_us": 90.0}
+        for library, p50 in (("fastmlp", 5.0), ("sklearn", 60.0))
+    ]
+    (tmp_path / "latency.json").write_text(
+        json.dumps({"machine": machine, "is_quick": False, "result": latencies})
+    )
+    return tmp_path
+
+
+def test_ratios_are_formed_within_rounds():
+    made = row("x", "float32", fastmlp_fit1=[1.0, 2.0, 4.0], jax_jit1=[2.0, 4.0, 4.0])
+    r = ratio(made, "jax/jit/1", by="fastmlp/fit/1")
+    assert (r.median, r.low, r.high) == (2.0, 1.5, 2.0)
+    assert geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
+
+
+def test_sections_show_wins_losses_and_failures(results):
+    short, full = render.render(results)
+    for section in (short, full):
+        assert "**2.00×**" in section  # JAX by fastmlp with two threads
+        assert "**0.50×**" in section  # the lost row
+        assert (
+            "1.00× against the fastest peer of each row in float32 (least: 0.50×, lost)" in section
+        )
+        assert "some processor" in section
+    assert "0.80× (0.80–0.80)" in full  # the replay by fastmlp
+    assert "lost float32, torch/eager/1: its loss differs" in full
+    assert "12.0×" in full
+    assert "results/peers.svg" in short
+
+
+def test_readme_is_rewritten_and_checked(results, capsys):
+    readme, full = results / "README.md", results / "FULL.md"
+    for path in (readme, full):
+        path.write_text("before\n<!-- benchmark:begin -->\nold\n<!-- benchmark:end -->\nafter\n")
+    words = ["--results", str(results), "--readme", str(readme), "--full-readme", str(full)]
+    assert render.main([*words, "--check"]) == 1
+    assert "not up to date" in capsys.readouterr().err
+    assert "old" in readme.read_text()
+    assert render.main(words) == 0
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- benchmark:begin -->\n![")
+    assert text.endswith("<!-- benchmark:end -->\nafter\n")
+    assert "old" not in text
+    assert render.main([*words, "--check"]) == 0
+    assert (results / "peers.png").stat().st_size > 10_000
+    svg = (results / "peers.svg").read_text()
+    assert "won" in svg
+    assert render.main(words) == 0
+    assert (results / "peers.svg").read_text() == svg
+
+
+def test_a_readme_without_markers_is_an_error(results, capsys):
+    (results / "README.md").write_text("nothing here\n")
+    words = ["--results", str(results), "--readme", str(results / "README.md")]
+    assert render.main([*words, "--check"]) == 1
+    assert "0 benchmark sections" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.1234, "0.123"), (1.234, "1.23"), (12.34, "12.3"), (123.4, "123"), (1234.0, "1,230")],
+)
+def test_three_digits(value, text):
+    assert render.three_digits(value) == text

@@ -1,0 +1,1 @@
+"""Tests of the scikit-learn face of fastmlp."""

@@ -1,0 +1,481 @@
+import re
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+from fastmlp.estimators._validation import (
+    InvalidParameterError,
+    parameter_constraints,
+    validate_activation_slopes,
+    validate_activations,
+    validate_hidden_layer_sizes,
+    validate_parameters,
+    validate_sample_weight,
+)
+
+# scikit-learn's own choices, so that its messages can be compared with ours.
+NAMES = ("identity", "logistic", "tanh", "relu")
+CONSTRAINTS = parameter_constraints(
+    activation_names=NAMES,
+    out_activation_names=("identity", "logistic"),
+    loss_names=("squared_error", "poisson"),
+    solver_names=("lbfgs", "sgd", "adam"),
+)
+SKLEARN_ESTIMATORS = (MLPClassifier, MLPRegressor)
+OWN_PARAMETERS = ("activation_slope", "out_activation", "n_jobs")
+
+
+class OwnParameters(BaseEstimator):
+    """Has the parameters that scikit-learn does not, and one that has no constraint."""
+
+    def __init__(self, activation_slope=None, out_activation=None, n_jobs=None, extra=None):
+        self.activation_slope = activation_slope
+        self.out_activation = out_activation
+        self.n_jobs = n_jobs
+        self.extra = extra
+
+
+def label(value):
+    """Name a value in the id of a test, the same in every process."""
+    return re.sub(r" at 0x\w+", "", str(value))
+
+
+def refusal(check, *args):
+    """Return the message with which the check refuses, None if it does not."""
+    try:
+        check(*args)
+    except InvalidParameterError as error:
+        return str(error)
+    return None
+
+
+def sklearn_refusal(estimator):
+    """Return the message with which scikit-learn refuses the parameters, None if it does not."""
+    try:
+        # The parameters are checked first; without data, nothing is trained.
+        estimator.fit(None, None)
+    except (ValueError, TypeError) as error:
+        message = str(error)
+    else:
+        pytest.fail("scikit-learn trained on no data")
+    if not message.startswith("The '"):
+        return None
+    # scikit-learn lists a set, in an order that changes from one process to the next.
+    message = re.sub(
+        r"among \{(.*?)\}", lambda m: f"among {{{', '.join(sorted(m[1].split(', ')))}}}", message
+    )
+    if message.startswith("The 'activation'"):
+        message = message.replace(
+            "}. Got", "} or an array-like of one such name per hidden layer. Got"
+        )
+    return message
+
+
+NAN, INF = float("nan"), float("inf")
+NOT_NUMBERS = ["abc", "", b"1", None, [], [1], (0.5,), {}, {1}, object, 1j, np.array([0.5])]
+NOT_INTEGERS = [
+    *NOT_NUMBERS,
+    *(1.0, 2.5, NAN, -INF, np.float64(3), np.float32(3), Fraction(3), Decimal(3), np.True_),
+]
+NOT_REALS = [*NOT_NUMBERS, NAN, np.nan, np.float32("nan"), np.float16("nan"), Decimal(1), np.True_]
+NOT_COUNTS = [*NOT_INTEGERS, 0, -1, np.int64(0), np.int8(-3), False]
+NEGATIVE = [-1, -1e-12, -0.5, -INF, np.float32(-1), np.int64(-2)]
+NOT_NON_NEGATIVE = [*NOT_REALS, *NEGATIVE, INF, np.inf, np.float32("inf")]
+NOT_POSITIVE = [*NOT_NON_NEGATIVE, 0, 0.0, -0.0, np.float32(0), False]
+NOT_BELOW_ONE = [*NOT_NON_NEGATIVE, 1, 1.0, 1.5, np.float32(1), True]
+NOT_BOOLEANS = [*NOT_NUMBERS, 0, 1, 1.0, NAN, "True", np.int64(1)]
+NOT_NAMES = ["foo", "", "ADAM", "Relu", "auto ", b"adam", 1, 0.5, NAN, None, True, np.str_("x")]
+
+BAD = {
+    "hidden_layer_sizes": [
+        *("abc", "", b"ab", np.str_("x"), 0, -1, np.int64(-3), 10.0, NAN, INF, np.float64(3)),
+        *(1j, None, object(), False, np.True_, sparse.csr_array([[1]])),
+    ],
+    "activation": NOT_NAMES,
+    "solver": [*NOT_NAMES, ["adam"], ("sgd",), {"sgd"}],
+    "alpha": NOT_NON_NEGATIVE,
+    "batch_size": [*NOT_COUNTS, "Auto"],
+    "learning_rate": [*NOT_NAMES, ["constant"], "cosine"],
+    "learning_rate_init": NOT_POSITIVE,
+    "power_t": NOT_NON_NEGATIVE,
+    "max_iter": NOT_COUNTS,
+    "shuffle": NOT_BOOLEANS,
+    "random_state": [-1, 2**32, np.int64(-1), 1.0, NAN, "abc", [1], np.random.default_rng(0)],
+    "tol": NOT_NON_NEGATIVE,
+    "verbose": [*NOT_NUMBERS, -1, np.int64(-1), 1.0, 0.5, NAN],
+    "warm_start": NOT_BOOLEANS,
+    "momentum": [*NOT_NON_NEGATIVE, 1.0000001, 2],
+    "nesterovs_momentum": NOT_BOOLEANS,
+    "early_stopping": NOT_BOOLEANS,
+    "validation_fraction": NOT_BELOW_ONE,
+    "beta_1": NOT_BELOW_ONE,
+    "beta_2": NOT_BELOW_ONE,
+    "epsilon": NOT_POSITIVE,
+    "n_iter_no_change": [*NOT_COUNTS, "inf"],
+    "max_fun": NOT_COUNTS,
+    "loss": [*NOT_NAMES, "log_loss", ["poisson"]],
+}
+
+INTEGERS = [1, 7, True, np.int8(3), np.uint64(5), np.int64(200), 10**12]
+FRACTIONS = [0.5, 1e-300, np.float16(0.5), np.float32(0.25), np.float64(0.1)]
+ZEROS = [0, 0.0, -0.0, False, np.int64(0), np.float32(0)]
+LARGE = [1, 2, 1.0, 1e300, True, np.int32(3), np.float64(4)]
+BOOLEANS = [True, False, np.True_, np.False_]
+
+GOOD = {
+    "hidden_layer_sizes": [1, np.int64(3), (), [], (3,), [3, 2], range(1, 3), np.array([4, 2])],
+    "activation": [*NAMES, np.str_("tanh")],
+    "solver": ["adam", "sgd", "lbfgs", np.str_("adam")],
+    "alpha": [*FRACTIONS, *ZEROS, *LARGE],
+    "batch_size": ["auto", *INTEGERS],
+    "learning_rate": ["constant", "invscaling", "adaptive"],
+    "learning_rate_init": [*FRACTIONS, *LARGE],
+    "power_t": [*FRACTIONS, *ZEROS, *LARGE],
+    "max_iter": INTEGERS,
+    "shuffle": BOOLEANS,
+    "random_state": [None, 0, 2**32 - 1, np.int64(3), True, np.random.RandomState(0)],
+    "tol": [*FRACTIONS, *ZEROS, *LARGE],
+    "verbose": [*BOOLEANS, 0, 10, np.int64(2)],
+    "warm_start": BOOLEANS,
+    "momentum": [*FRACTIONS, *ZEROS, 1, 1.0],
+    "nesterovs_momentum": BOOLEANS,
+    "early_stopping": BOOLEANS,
+    "validation_fraction": [*FRACTIONS, *ZEROS],
+    "beta_1": [*FRACTIONS, *ZEROS],
+    "beta_2": [*FRACTIONS, *ZEROS],
+    "epsilon": [*FRACTIONS, *LARGE],
+    "n_iter_no_change": [*INTEGERS, INF, np.float32("inf")],
+    "max_fun": INTEGERS,
+    "loss": ["squared_error", "poisson"],
+}
+
+
+def cases(table):
+    return [
+        pytest.param(
+            estimator_class, name, value, id=label(f"{estimator_class.__name__}-{name}-{value}")
+        )
+        for estimator_class in SKLEARN_ESTIMATORS
+        for name, values in table.items()
+        if name in estimator_class().get_params()
+        for value in values
+    ]
+
+
+def test_tables_cover_every_parameter():
+    assert set(BAD) == set(GOOD) == set(MLPRegressor().get_params())
+    assert set(CONSTRAINTS) == {*BAD, *OWN_PARAMETERS}
+
+
+@pytest.mark.parametrize(("estimator_class", "name", "value"), cases(BAD))
+def test_bad_value_is_refused_with_the_words_of_sklearn(estimator_class, name, value):
+    estimator = estimator_class(**{name: value})
+    expected = sklearn_refusal(estimator)
+    assert expected is not None
+    with pytest.raises(InvalidParameterError, match=f"^{re.escape(expected)}$"):
+        validate_parameters(estimator, CONSTRAINTS)
+
+
+@pytest.mark.parametrize(("estimator_class", "name", "value"), cases(GOOD))
+def test_good_value_passes(estimator_class, name, value):
+    estimator = estimator_class(**{name: value})
+    assert sklearn_refusal(estimator) is None
+    validate_parameters(estimator, CONSTRAINTS)
+
+
+@given(
+    name=st.sampled_from(sorted(set(BAD) - {"activation"})),
+    value=st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**40), 2**40),
+        st.integers(-3, 3).map(np.int64),
+        st.floats(),
+        st.floats(width=32).map(np.float32),
+        st.text(max_size=3),
+        st.lists(st.integers(-2, 5), max_size=3),
+        st.sampled_from(["auto", "adam", "constant", "poisson", np.inf, 1.0, np.nan]),
+    ),
+)
+def test_verdict_is_that_of_sklearn(name, value):
+    estimator = MLPRegressor(**{name: value})
+    assert refusal(validate_parameters, estimator, CONSTRAINTS) == sklearn_refusal(estimator)
+
+
+@pytest.mark.parametrize("name", ["alpha", "tol", "learning_rate_init"])
+def test_number_that_no_float_holds_is_refused(name):
+    # scikit-learn lets it through and fails later.
+    with pytest.raises(InvalidParameterError, match=name):
+        validate_parameters(MLPRegressor(**{name: 10**400}), CONSTRAINTS)
+
+
+def test_fraction_is_a_real_number():
+    # scikit-learn looks for NaN with a function that knows no fractions.
+    validate_parameters(MLPRegressor(alpha=Fraction(1, 3)), CONSTRAINTS)
+    with pytest.raises(InvalidParameterError, match="alpha"):
+        validate_parameters(MLPRegressor(alpha=Fraction(-1, 3)), CONSTRAINTS)
+
+
+def test_several_bad_values_are_reported_as_sklearn_does():
+    estimator = MLPRegressor(tol=-1, alpha=-1, loss="foo")
+    assert refusal(validate_parameters, estimator, CONSTRAINTS) == sklearn_refusal(estimator)
+
+
+def test_message_names_the_class_of_the_user():
+    class TunedRegressor(MLPRegressor):
+        pass
+
+    with pytest.raises(ValueError, match="'tol' parameter of TunedRegressor must be"):
+        validate_parameters(TunedRegressor(tol=-1), CONSTRAINTS)
+
+
+def test_parameter_without_constraint_is_not_checked():
+    validate_parameters(OwnParameters(extra=object()), CONSTRAINTS)
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError])
+def test_error_is_of_both_kinds(kind):
+    with pytest.raises(kind, match="solver"):
+        validate_parameters(MLPClassifier(solver="foo"), CONSTRAINTS)
+
+
+SLOPES = (
+    "None, a float in the range (-inf, inf) or an array-like of one such number per hidden layer"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("activation_slope", value, SLOPES)
+        for value in ["abc", NAN, INF, -INF, np.float32("nan"), 1j, 10**400, object()]
+    ]
+    + [
+        ("out_activation", value, "a str among {'identity', 'logistic'} or None")
+        for value in ["foo", "softmax", 1, ["identity"], NAN]
+    ]
+    + [
+        ("n_jobs", value, "None or a non-zero int")
+        for value in [0, 0.5, 1.0, "2", NAN, [1], False, np.int64(0)]
+    ],
+)
+def test_bad_value_of_own_parameter(name, value, wanted):
+    expected = f"The {name!r} parameter of OwnParameters must be {wanted}. Got {value!r} instead."
+    estimator = OwnParameters(**{name: value})
+    assert refusal(validate_parameters, estimator, CONSTRAINTS) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("activation_slope", value) for value in [None, 0, -1, 0.3, np.float32(2), (), [1, 2.5]]]
+    + [("out_activation", value) for value in [None, "identity", "logistic"]]
+    + [("n_jobs", value) for value in [None, 1, 2, -1, np.int64(-2)]],
+)
+def test_good_value_of_own_parameter_passes(name, value):
+    validate_parameters(OwnParameters(**{name: value}), CONSTRAINTS)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ((), ()),
+        ([], ()),
+        (np.array([]), ()),
+        (1, (1,)),
+        (np.int64(7), (7,)),
+        ((3,), (3,)),
+        ([3, 2], (3, 2)),
+        ([np.int8(3), 2], (3, 2)),
+        (range(1, 4), (1, 2, 3)),
+        (np.array([4, 2], dtype=np.uint8), (4, 2)),
+        (pd.Series([5, 6]), (5, 6)),
+    ],
+)
+def test_hidden_layer_sizes(value, expected):
+    sizes = validate_hidden_layer_sizes(value)
+    assert sizes == expected
+    assert all(type(size) is int for size in sizes)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [(0,), [3, -1], [-1, 2], range(2), np.array([3, -1]), np.array([0], dtype=np.int8)],
+    ids=label,
+)
+def test_size_below_one_is_refused_with_the_words_of_sklearn(value):
+    with pytest.raises(ValueError, match="hidden_layer_sizes must be > 0, got") as expected:
+        MLPClassifier(value).fit(None, None)
+    validate_parameters(MLPClassifier(value), CONSTRAINTS)
+    assert refusal(validate_hidden_layer_sizes, value) == str(expected.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *((10.5,), (10.0,), 10.0, [NAN], [INF], [None], None, object(), 1j, list),
+        *("abc", b"ab", ["a"], ["3"], np.str_("abc")),
+        *([[3]], [3, [3]], np.array([[3, 2]]), np.array(3), sparse.csr_array([[1, 2]])),
+        *(True, [True], [3, True], np.True_, np.array([True])),
+        *(np.array([4.0, 2.0]), np.array([3, None]), {3, 4}, {3: 4}, iter([3])),
+    ],
+    ids=label,
+)
+def test_size_that_is_no_integer_is_refused(value):
+    expected = (
+        f"hidden_layer_sizes must be an int or a one-dimensional array-like of ints, got {value!r}."
+    )
+    assert refusal(validate_hidden_layer_sizes, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "n_hidden_layers", "expected"),
+    [
+        ("relu", 0, ()),
+        ("relu", 3, ("relu", "relu", "relu")),
+        ((), 0, ()),
+        (("tanh",), 1, ("tanh",)),
+        (["tanh", "relu"], 2, ("tanh", "relu")),
+        (np.array(["tanh", "relu"]), 2, ("tanh", "relu")),
+        (pd.Series(["tanh", "relu"]), 2, ("tanh", "relu")),
+    ],
+    ids=label,
+)
+def test_activations(value, n_hidden_layers, expected):
+    names = validate_activations(value, n_hidden_layers, NAMES)
+    assert names == expected
+    assert all(type(name) is str for name in names)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["foo", ["relu", "foo"], [["relu", "tanh"]], ["relu", None], None, 1, {"relu"}],
+    ids=label,
+)
+def test_unknown_activation_is_refused_with_the_choices(value):
+    assert refusal(validate_activations, value, 2, NAMES) == (
+        "activation must be a str among {'identity', 'logistic', 'relu', 'tanh'}, or an array-like"
+        f" of one such per hidden layer, got {value!r}."
+    )
+
+
+@pytest.mark.parametrize("value", [(), ["relu"], ["relu", "tanh", "relu"]], ids=label)
+def test_wrong_number_of_activations_is_refused(value):
+    assert refusal(validate_activations, value, 2, NAMES) == (
+        "activation must have one element per hidden layer, of which hidden_layer_sizes has 2,"
+        f" got {len(value)}: {list(value)}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "n_hidden_layers", "expected"),
+    [
+        (None, 0, ()),
+        (None, 2, (None, None)),
+        (0.25, 2, (0.25, 0.25)),
+        (np.float32(0.5), 1, (0.5,)),
+        (-1, 1, (-1.0,)),
+        ((0.1, None), 2, (0.1, None)),
+        (np.array([1, 2]), 2, (1.0, 2.0)),
+    ],
+    ids=label,
+)
+def test_activation_slopes(value, n_hidden_layers, expected):
+    slopes = validate_activation_slopes(value, n_hidden_layers)
+    assert slopes == expected
+    assert all(slope is None or type(slope) is float for slope in slopes)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["abc", NAN, INF, [0.1, NAN], [0.1, "0.2"], [[0.1, 0.2]], np.array(0.1), 10**400, {0.1, 0.2}],
+)
+def test_bad_activation_slope_is_refused(value):
+    assert refusal(validate_activation_slopes, value, 2) == (
+        "activation_slope must be a float in the range (-inf, inf) or None, or an array-like of"
+        f" one such per hidden layer, got {value!r}."
+    )
+
+
+@pytest.mark.parametrize("value", [(), [0.1], [0.1, 0.2, 0.3]], ids=label)
+def test_wrong_number_of_activation_slopes_is_refused(value):
+    assert refusal(validate_activation_slopes, value, 2) == (
+        "activation_slope must have one element per hidden layer, of which hidden_layer_sizes has"
+        f" 2, got {len(value)}: {list(value)}."
+    )
+
+
+X = np.arange(12.0).reshape(6, 2)
+Y = np.array([0, 1, 0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (2, [2] * 6),
+        (0.5, [0.5] * 6),
+        (True, [1] * 6),
+        (np.float32(3), [3] * 6),
+        ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]),
+        ([0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 1]),
+        (np.arange(12)[::2], [0, 2, 4, 6, 8, 10]),
+        (np.array([True, False] * 3), [1, 0] * 3),
+        (pd.Series([1.5] * 6), [1.5] * 6),
+        (pd.Series([1, 2, 3, 4, 5, 6], dtype="Int64"), [1, 2, 3, 4, 5, 6]),
+    ],
+    ids=label,
+)
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array, sparse.csc_matrix])
+def test_sample_weight(value, expected, container, dtype):
+    weights = validate_sample_weight(value, container(X), dtype)
+    assert weights.dtype == dtype
+    assert weights.flags.c_contiguous
+    np.testing.assert_array_equal(weights, np.array(expected, dtype))
+
+
+def test_sample_weight_is_not_copied():
+    weights = np.ones(6, dtype=np.float32)
+    assert validate_sample_weight(weights, X, np.float32) is weights
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *([1.0] * 5, [1.0] * 7, [], np.ones((6, 1)), np.ones((1, 6)), np.ones((6, 1, 1))),
+        *([1.0] * 5 + [NAN], [1.0] * 5 + [INF], [1.0] * 5 + [-INF], [INF] * 6),
+        *([0.0] * 6, 0, 0.0, -0.0, [False] * 6),
+        *("abc", ["a"] * 6, [None] * 6, object(), np.array(1.0), [1j] * 6, [1, [2]] * 3),
+        *(sparse.csr_array(np.ones((6, 1))), pd.Series([1, pd.NA] * 3, dtype="Int64")),
+    ],
+    ids=label,
+)
+def test_bad_sample_weight_is_refused_with_the_words_of_sklearn(value):
+    with pytest.raises((ValueError, TypeError)) as expected:
+        MLPClassifier(max_iter=1).fit(X, Y, value)
+    with pytest.raises(expected.type, match=f"^{re.escape(str(expected.value))}$"):
+        validate_sample_weight(value, X, np.float64)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-1, "Negative values in data passed to `sample_weight`."),
+        ([1, 1, 1, 1, 1, -1e-9], "Negative values in data passed to `sample_weight`."),
+        (NAN, "Input sample_weight contains NaN."),
+        (INF, "Input sample_weight contains infinity or a value too large for dtype('float32')."),
+        (1e300, "Input sample_weight contains infinity or a value too large for dtype('float32')."),
+        (1e-300, "Sample weights must contain at least one non-zero number."),
+        (1j, "Complex data not supported"),
+    ],
+)
+def test_sample_weight_that_sklearn_lets_through_is_refused(value, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        validate_sample_weight(value, X, np.float32)

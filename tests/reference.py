@@ -1,0 +1,503 @@
+r"""A plain NumPy twin of everything fastmlp computes.
+
+Nothing here is fast, and nothing here imports fastmlp: it is a second, independent telling of the
+same mathematics. The tests hold the compiled kernels against it, and a student can read it from top
+to bottom to see what a multi-layer perceptron does.
+
+Shapes
+------
+A batch ``X`` is ``(n_samples, n_features)``. Layer ``l`` turns the activations ``a`` of the layer
+below into
+
+.. math:: z = a W_l + b_l, \qquad a' = \sigma_l(z)
+
+with ``W_l`` of shape ``(fan_in, fan_out)`` and ``b_l`` of shape ``(fan_out,)``. ``delta`` always
+means the derivative of the loss of each sample with respect to ``z``: it has the shape of ``z``,
+and is *not* yet divided by the number of samples.
+
+Every function returns fresh arrays of the dtype it was given, except the optimizers' ``step``,
+which updates the parameters in place.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import erfc, expit, xlogy
+
+# --------------------------------------------------------------------------------------
+# Activations: the value, and the derivative as a function of z
+# --------------------------------------------------------------------------------------
+
+SELU_SCALE = 1.0507009873554804934193349852946
+SELU_ALPHA = 1.6732632423543772848170429916717
+
+
+def softplus(z):
+    """log(1 + e^z), without overflow."""
+    return np.logaddexp(np.zeros_like(z), z)
+
+
+def normal_cdf(z):
+    """Probability that a standard normal variable is below z."""
+    return 0.5 * erfc(-z / float(np.sqrt(2.0)))
+
+
+def normal_pdf(z):
+    """Density of the standard normal distribution."""
+    return np.exp(-0.5 * z**2) / float(np.sqrt(2.0 * np.pi))
+
+
+def leaky(z, slope):
+    """The identity above zero, a line of the given slope below."""
+    return np.where(z > 0, z, slope * z)
+
+
+def leaky_derivative(z, slope):
+    """1 above zero, the slope elsewhere: also at zero, where the curve has a corner."""
+    return np.where(z > 0, np.ones_like(z), slope * np.ones_like(z))
+
+
+def elu(z, alpha):
+    """The identity above zero, alpha (e^z - 1) below."""
+    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
+
+
+def elu_derivative(z, alpha):
+    """1 above zero; below, alpha e^z, which is the value plus alpha."""
+    return np.where(z > 0, np.ones_like(z), alpha * np.exp(np.minimum(z, 0)))
+
+
+def silu_derivative(z):
+    """By the product rule on z * logistic(z)."""
+    return expit(z) * (1 + z * expit(-z))
+
+
+def mish_derivative(z):
+    """By the product and chain rules on z * tanh(softplus(z))."""
+    gate = np.tanh(softplus(z))
+    return gate + z * (1 - gate**2) * expit(z)
+
+
+def softmax(z):
+    """Each row exponentiated, then scaled to sum to 1. (Taking away its maximum is for safety.)"""
+    powers = np.exp(z - z.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An elementwise activation.
+
+    ``value`` and ``derivative`` take ``(z, slope)``; ``slope`` is the default one, or None where
+    there is none to choose.
+    """
+
+    value: Callable
+    derivative: Callable
+    slope: float | None = None
+
+
+ACTIVATIONS = {
+    "identity": Activation(lambda z, _: z.copy(), lambda z, _: np.ones_like(z)),
+    "binary_step": Activation(lambda z, _: (z >= 0).astype(z.dtype), lambda z, _: np.zeros_like(z)),
+    "logistic": Activation(lambda z, _: expit(z), lambda z, _: expit(z) * expit(-z)),
+    "tanh": Activation(lambda z, _: np.tanh(z), lambda z, _: 1 - np.tanh(z) ** 2),
+    "arctan": Activation(lambda z, _: np.arctan(z), lambda z, _: 1 / (1 + z**2)),
+    "relu": Activation(lambda z, _: np.maximum(z, 0), lambda z, _: (z > 0).astype(z.dtype)),
+    "leaky_relu": Activation(leaky, leaky_derivative, slope=0.01),
+    "prelu": Activation(leaky, leaky_derivative, slope=0.25),
+    "elu": Activation(elu, elu_derivative, slope=1.0),
+    "softplus": Activation(lambda z, _: softplus(z), lambda z, _: expit(z)),
+    "gelu": Activation(
+        lambda z, _: z * normal_cdf(z), lambda z, _: normal_cdf(z) + z * normal_pdf(z)
+    ),
+    "silu": Activation(lambda z, _: z * expit(z), lambda z, _: silu_derivative(z)),
+    "selu": Activation(
+        lambda z, _: SELU_SCALE * elu(z, SELU_ALPHA),
+        lambda z, _: SELU_SCALE * elu_derivative(z, SELU_ALPHA),
+    ),
+    "mish": Activation(lambda z, _: z * np.tanh(softplus(z)), lambda z, _: mish_derivative(z)),
+    "exp": Activation(lambda z, _: np.exp(z), lambda z, _: np.exp(z)),
+}
+
+
+def default_slope(name):
+    """The slope an activation has when none is chosen; None where it has none."""
+    return ACTIVATIONS[name].slope if name in ACTIVATIONS else None
+
+
+def activate(name, z, slope=None):
+    """The activation called ``name``, applied to ``z``."""
+    if name == "softmax":
+        return softmax(z)
+    return ACTIVATIONS[name].value(z, default_slope(name) if slope is None else float(slope))
+
+
+def derivative(name, z, slope=None):
+    """The derivative of an elementwise activation at ``z``."""
+    slope = default_slope(name) if slope is None else float(slope)
+    return ACTIVATIONS[name].derivative(z, slope)
+
+
+def activation_backward(name, z, upstream, slope=None):
+    r"""Turn the derivative with respect to the activation into that with respect to ``z``.
+
+    An elementwise activation multiplies by its derivative. A softmax output depends on all the
+    ``z`` of its row: :math:`\partial p_i / \partial z_j = p_i (1_{i=j} - p_j)`.
+    """
+    if name == "softmax":
+        p = softmax(z)
+        return p * (upstream - (upstream * p).sum(axis=1, keepdims=True))
+    return upstream * derivative(name, z, slope)
+
+
+# --------------------------------------------------------------------------------------
+# Losses: value and delta from the logits
+# --------------------------------------------------------------------------------------
+
+# Where the output activation is the natural partner of the loss, the derivative of the one cancels
+# against that of the other, and delta is simply "output minus target".
+CANONICAL_PAIRS = {
+    ("squared_error", "identity"),
+    ("log_loss", "logistic"),
+    ("log_loss", "softmax"),
+    ("poisson", "exp"),
+}
+
+
+def sample_losses(loss, out_activation, y, out):
+    """The loss of each sample: shape ``(n_samples,)``.
+
+    As in scikit-learn, the squared error is halved and averaged over the outputs, the other losses
+    are summed over them, and probabilities are kept ``eps`` away from 0 and 1.
+    """
+    if loss == "squared_error":
+        return 0.5 * ((out - y) ** 2).mean(axis=1)
+    if loss == "poisson":
+        return (xlogy(y, y / out) - y + out).sum(axis=1)
+    eps = np.finfo(out.dtype).eps
+    p = np.clip(out, eps, 1 - eps)
+    if out_activation == "softmax":
+        return -xlogy(y, p).sum(axis=1)
+    return -(xlogy(y, p) + xlogy(1 - y, 1 - p)).sum(axis=1)
+
+
+def output_gradient(loss, y, out):
+    """The derivative of a sample's loss with respect to the outputs.
+
+    scikit-learn does not divide the gradient of the squared error by the number of outputs,
+    although it averages the loss over them; neither do we.
+    """
+    if loss == "squared_error":
+        return out - y
+    if loss == "poisson":
+        return 1 - y / out
+    raise ValueError("log_loss is only defined on logistic and softmax outputs")
+
+
+def loss_and_delta(loss, out_activation, logits, y, sample_weight=None):
+    """Mean loss of a batch, and ``delta``: each sample's derivative with respect to its logits.
+
+    ``y`` has the shape of ``logits`` (classes as one column of 0 and 1 each). With sample weights
+    the mean is weighted, and the rows of ``delta`` are multiplied by them.
+    """
+    out = activate(out_activation, logits)
+    loss_value = np.average(sample_losses(loss, out_activation, y, out), weights=sample_weight)
+    if (loss, out_activation) in CANONICAL_PAIRS:
+        delta = (out - y).astype(logits.dtype)
+    else:
+        delta = activation_backward(out_activation, logits, output_gradient(loss, y, out))
+    if sample_weight is not None:
+        delta = delta * np.asarray(sample_weight, dtype=delta.dtype)[:, np.newaxis]
+    return loss_value, delta
+
+
+# --------------------------------------------------------------------------------------
+# The network: forward and backward
+# --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Network:
+    """Parameters and activations of a multi-layer perceptron.
+
+    ``slopes`` has one entry per hidden layer. Where the layer's activation is ``"prelu"`` it is a
+    parameter that training changes; elsewhere it stays as it is (and is unused, if the activation
+    has no slope).
+    """
+
+    weights: list
+    biases: list
+    activations: list
+    out_activation: str
+    slopes: np.ndarray = field(default=None)
+
+    def __post_init__(self):
+        """Fill in each activation's own slope where none was given."""
+        if self.slopes is None:
+            self.slopes = [default_slope(name) or 0.0 for name in self.activations]
+        self.slopes = np.array(self.slopes, dtype=self.weights[0].dtype)
+
+    @property
+    def parameters(self):
+        """All arrays that training changes, in the order of the gradients of `backward`."""
+        return [*self.weights, *self.biases, self.slopes]
+
+
+def initialise(layer_sizes, activations, out_activation, rng, dtype=np.float64, slopes=None):
+    """Draw a network as scikit-learn does.
+
+    Weights and biases are uniform in ``[-b, b]`` with ``b = sqrt(f / (fan_in + fan_out))``:
+    Glorot's rule with f = 6, or f = 2 when the hidden activation is logistic.
+    """
+    factor = 2.0 if activations and activations[0] == "logistic" else 6.0
+    weights, biases = [], []
+    for fan_in, fan_out in itertools.pairwise(layer_sizes):
+        bound = np.sqrt(factor / (fan_in + fan_out))
+        weights.append(rng.uniform(-bound, bound, (fan_in, fan_out)).astype(dtype))
+        biases.append(rng.uniform(-bound, bound, fan_out).astype(dtype))
+    return Network(weights, biases, list(activations), out_activation, slopes)
+
+
+def forward(network, X):
+    """Return the ``z`` of every layer, and the activations of every layer, input included."""
+    names = [*network.activations, network.out_activation]
+    slopes = [*network.slopes, None]
+    pre_activations, activations = [], [X]
+    for W, b, name, slope in zip(network.weights, network.biases, names, slopes, strict=True):
+        z = activations[-1] @ W + b
+        pre_activations.append(z)
+        activations.append(activate(name, z, slope if default_slope(name) is not None else None))
+    return pre_activations, activations
+
+
+def predict(network, X):
+    """The outputs of the network: shape ``(n_samples, n_outputs)``."""
+    return forward(network, X)[1][-1]
+
+
+def l2_penalty(network, alpha):
+    """Half of alpha times the sum of all squared weights; biases and slopes go free."""
+    return 0.5 * alpha * sum((W**2).sum() for W in network.weights)
+
+
+def backward(network, X, y, loss, alpha=0.0, sample_weight=None):
+    """Mean loss of a batch, and its gradient in the order of ``network.parameters``.
+
+    Both the loss and the gradient contain the L2 penalty; everything is divided by the number of
+    samples, or by the sum of their weights.
+    """
+    total_weight = len(X) if sample_weight is None else np.sum(sample_weight)
+    pre_activations, activations = forward(network, X)
+
+    loss_value, delta = loss_and_delta(
+        loss, network.out_activation, pre_activations[-1], y, sample_weight
+    )
+    loss_value += l2_penalty(network, alpha) / total_weight
+
+    weight_gradients, bias_gradients = [], []
+    slope_gradients = np.zeros_like(network.slopes)
+    for layer in reversed(range(len(network.weights))):
+        W = network.weights[layer]
+        weight_gradients.insert(0, (activations[layer].T @ delta + alpha * W) / total_weight)
+        bias_gradients.insert(0, delta.sum(axis=0) / total_weight)
+        if layer == 0:
+            break
+        upstream = delta @ W.T
+        name, slope, z = (
+            network.activations[layer - 1],
+            network.slopes[layer - 1],
+            pre_activations[layer - 1],
+        )
+        if name == "prelu":
+            # One slope serves the whole layer, so all of its units and samples pull on it.
+            slope_gradients[layer - 1] = (upstream * np.minimum(z, 0)).sum() / total_weight
+        delta = activation_backward(
+            name, z, upstream, slope if default_slope(name) is not None else None
+        )
+    return loss_value, [*weight_gradients, *bias_gradients, slope_gradients]
+
+
+# --------------------------------------------------------------------------------------
+# Optimizers
+# --------------------------------------------------------------------------------------
+
+
+@dataclass
+class SGD:
+    r"""Gradient descent, plain, with momentum, or with Nesterov's momentum.
+
+    .. math:: v \leftarrow \mu v - \eta g, \qquad
+              \theta \leftarrow \theta + v \quad\text{or, Nesterov,}\quad
+              \theta \leftarrow \theta + \mu v - \eta g
+    """
+
+    learning_rate_init: float = 0.001
+    schedule: str = "constant"
+    momentum: float = 0.0
+    nesterov: bool = False
+    power_t: float = 0.5
+
+    def __post_init__(self):
+        """Start at the initial rate, without any velocity."""
+        self.learning_rate = self.learning_rate_init
+        self.velocities = None
+
+    def step(self, parameters, gradients):
+        """Update every parameter array in place."""
+        if self.velocities is None:
+            self.velocities = [np.zeros_like(p) for p in parameters]
+        for parameter, gradient, velocity in zip(
+            parameters, gradients, self.velocities, strict=True
+        ):
+            velocity *= self.momentum
+            velocity -= self.learning_rate * gradient
+            if self.nesterov:
+                parameter += self.momentum * velocity - self.learning_rate * gradient
+            else:
+                parameter += velocity
+
+    def end_epoch(self, n_samples_seen):
+        """Inverse scaling counts samples, not steps or epochs."""
+        if self.schedule == "invscaling":
+            self.learning_rate = self.learning_rate_init / (n_samples_seen + 1) ** self.power_t
+
+    def should_stop(self):
+        """Called when progress has ceased: the adaptive schedule first tries smaller rates."""
+        if self.schedule != "adaptive" or self.learning_rate <= 1e-6:
+            return True
+        self.learning_rate /= 5
+        return False
+
+
+@dataclass
+class Adam:
+    r"""Adam, with epsilon outside the bias correction, as in scikit-learn.
+
+    .. math:: m \leftarrow \beta_1 m + (1-\beta_1) g, \quad
+              v \leftarrow \beta_2 v + (1-\beta_2) g^2, \quad
+              \theta \leftarrow \theta -
+              \eta \frac{\sqrt{1-\beta_2^t}}{1-\beta_1^t} \frac{m}{\sqrt v + \epsilon}
+    """
+
+    learning_rate_init: float = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self):
+        """Start without any moments, at step 0."""
+        self.t = 0
+        self.moments = None
+
+    def step(self, parameters, gradients):
+        """Update every parameter array in place."""
+        if self.moments is None:
+            self.moments = [(np.zeros_like(p), np.zeros_like(p)) for p in parameters]
+        self.t += 1
+        correction = float(np.sqrt(1 - self.beta_2**self.t)) / (1 - self.beta_1**self.t)
+        for parameter, gradient, (m, v) in zip(parameters, gradients, self.moments, strict=True):
+            m *= self.beta_1
+            m += (1 - self.beta_1) * gradient
+            v *= self.beta_2
+            v += (1 - self.beta_2) * gradient**2
+            parameter -= self.learning_rate_init * correction * m / (np.sqrt(v) + self.epsilon)
+
+    def end_epoch(self, n_samples_seen):
+        """Adam keeps its rate."""
+
+    def should_stop(self):
+        """Adam has no smaller rate to try."""
+        return True
+
+
+# --------------------------------------------------------------------------------------
+# Training
+# --------------------------------------------------------------------------------------
+
+
+def train(
+    network,
+    X,
+    y,
+    loss,
+    optimizer,
+    *,
+    batch_size,
+    n_epochs,
+    rng=None,
+    alpha=0.0,
+    sample_weight=None,
+    tol=1e-4,
+    n_iter_no_change=10,
+):
+    """Train ``network`` in place by mini-batches, and return the loss of every epoch.
+
+    ``batch_size = len(X)`` is batch gradient descent, ``1`` is stochastic gradient descent. With an
+    ``rng`` (a `numpy.random.RandomState`) the samples are shuffled before every epoch; without,
+    they are taken in order. Training ends early once more than ``n_iter_no_change`` epochs in a row
+    did not better the lowest loss by ``tol``, unless the optimizer has a smaller rate to try.
+    """
+    n_samples = len(X)
+    order = np.arange(n_samples)
+    loss_curve, best_loss, n_stale = [], np.inf, 0
+
+    for epoch in range(1, n_epochs + 1):
+        if rng is not None:
+            permutation = np.arange(n_samples)
+            rng.shuffle(permutation)
+            order = order[permutation]
+
+        epoch_loss = 0.0
+        for start in range(0, n_samples, batch_size):
+            rows = order[start : start + batch_size]
+            batch_loss, gradients = backward(
+                network,
+                X[rows],
+                y[rows],
+                loss,
+                alpha,
+                None if sample_weight is None else sample_weight[rows],
+            )
+            epoch_loss += batch_loss * len(rows)
+            optimizer.step(network.parameters, gradients)
+
+        loss_curve.append(epoch_loss / n_samples)
+        n_stale = n_stale + 1 if loss_curve[-1] > best_loss - tol else 0
+        best_loss = min(best_loss, loss_curve[-1])
+        optimizer.end_epoch(epoch * n_samples)
+        if n_stale > n_iter_no_change:
+            if optimizer.should_stop():
+                break
+            n_stale = 0
+    return loss_curve
+
+
+# --------------------------------------------------------------------------------------
+# Finite differences
+# --------------------------------------------------------------------------------------
+
+
+def finite_difference(f, x, step=1e-3):
+    """Derivative of an elementwise function by a central difference of fourth order."""
+    return (f(x - 2 * step) - 8 * f(x - step) + 8 * f(x + step) - f(x + 2 * step)) / (12 * step)
+
+
+def finite_difference_gradient(f, array, step=1e-3):
+    """Gradient of ``f()``, a number, with respect to the entries of ``array``.
+
+    Each entry is moved in place, and put back.
+    """
+    gradient = np.zeros_like(array)
+    for index in np.ndindex(array.shape):
+        centre = array[index]
+
+        def moved(value, index=index):
+            array[index] = value
+            return f()
+
+        gradient[index] = finite_difference(moved, centre, step)
+        array[index] = centre
+    return gradient

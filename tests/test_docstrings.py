@@ -1,0 +1,87 @@
+"""Every public name of fastmlp has a complete numpydoc docstring."""
+
+import importlib
+import inspect
+import pkgutil
+import sys
+
+import pytest
+from numpydoc.docscrape import ClassDoc
+from numpydoc.validate import validate
+
+import fastmlp
+
+IGNORED = {
+    "EX01",  # examples are in the README and in the documentation
+    "ES01",  # one line is often enough
+    "SA01",  # "See Also" only where it helps
+    "GL01",  # the text starts in the line of the quotes, as PEP 257 has it
+    "PR08",  # a description may start with a symbol ...
+    "PR09",  # ... and end with one
+    "RT01",  # what only overwrites its arguments has nothing to return
+    "RT03",  # the type of what is returned may say it all
+}
+IGNORED_IN = {
+    "fastmlp.cli": {"GL03", "PR01"},  # docstrings are the command's help
+    "fastmlp.kernels": {"PR03"},  # operands and their factors are described together
+    "fastmlp.kernels.math": {"PR01"},  # the module states the contract of all its functions
+}
+
+
+def public_modules():
+    """Names of all modules of fastmlp without an underscore in front."""
+    modules = pkgutil.walk_packages(fastmlp.__path__, "fastmlp.")
+    return ["fastmlp", *(module.name for module in modules if "._" not in module.name)]
+
+
+def public_names():
+    """Dotted names of the functions, classes and methods that the public modules list."""
+    names = set()
+    for module_name in public_modules():
+        module = importlib.import_module(module_name)
+        for name in getattr(module, "__all__", []):
+            value = getattr(module, name)
+            if callable(value):
+                names.add(f"{module_name}.{name}")
+            if inspect.isclass(value):
+                names.update(f"{module_name}.{name}.{method}" for method in own_methods(value))
+    return sorted(names)
+
+
+def own_methods(cls):
+    """Public methods and properties that fastmlp defines, not scikit-learn."""
+    for name, method in inspect.getmembers(cls):
+        function = method.fget if isinstance(method, property) else method
+        module_name = getattr(function, "__module__", None) or ""
+        if not name.startswith("_") and module_name.startswith("fastmlp"):
+            yield name
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_module(name):
+    module = importlib.import_module(name)
+    assert module.__doc__
+    assert hasattr(module, "__all__"), "a public module lists its public names"
+
+
+def documents_its_fields(name):
+    """Whether a dataclass or named tuple describes all its fields under "Attributes"."""
+    module_name, _, attribute = name.rpartition(".")
+    cls = getattr(sys.modules.get(module_name), attribute, None)
+    fields = getattr(cls, "__dataclass_fields__", None) or getattr(cls, "_fields", None)
+    if fields is None:
+        return False
+    documented = ", ".join(entry.name for entry in ClassDoc(cls)["Attributes"]).split(", ")
+    return set(fields) <= set(documented)
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_docstring(name):
+    ignored = set(IGNORED)
+    for prefix, codes in IGNORED_IN.items():
+        if name.startswith(prefix + "."):
+            ignored |= codes
+    if documents_its_fields(name):
+        ignored.add("PR01")
+    faults = [f"{code}: {text}" for code, text in validate(name)["errors"] if code not in ignored]
+    assert not faults, "\n".join([name, *faults])
