@@ -238,7 +238,7 @@ def _print_comparison(comparison: Comparison) -> None:
         f"{environment['blas_threads']} BLAS threads"
     )
     for note in comparison.notes:
-        console.print(f"Warned: {note}")
+        console.print(f"Note: {note}")
 
 
 _MACHINE_KEYS = ("n_cpus", "blas_threads")

@@ -8,6 +8,7 @@ take turns, so that a change in the load of the machine hits both.
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 import warnings
@@ -65,16 +66,16 @@ class Run:
         Returns
         -------
         dict
-            Every attribute by its name.
+            Every attribute by its name; None for a score or loss that is not finite.
         """
         return {
             "first_fit_seconds": self.first_fit_seconds,
             "first_call_seconds": self.first_call_seconds,
             "fit_seconds": self.fit_seconds,
             "median_fit_seconds": self.median_fit_seconds,
-            "score": self.score,
+            "score": _finite(self.score),
             "n_iter": self.n_iter,
-            "loss": self.loss,
+            "loss": _finite(self.loss),
         }
 
 
@@ -96,7 +97,8 @@ class Comparison:
     environment : dict
         Versions, number of CPUs, and threads of the BLAS library.
     notes : list of str
-        Warnings that the fits gave, apart from those about convergence.
+        Warnings that the fits gave, apart from those about convergence, and one if the machine
+        was too busy for times to mean much.
     """
 
     data: dict[str, Any]
@@ -134,7 +136,7 @@ class Comparison:
             "sklearn": self.sklearn.to_dict(),
             "speed_ratio": self.speed_ratio,
             "speed_ratio_range": self.speed_ratio_range,
-            "max_weight_difference": self.max_weight_difference,
+            "max_weight_difference": _finite(self.max_weight_difference),
             "environment": self.environment,
             "notes": self.notes,
         }
@@ -188,7 +190,8 @@ def compare_with_sklearn(
     runs = {library: Run() for library in estimators}
     parameters = {**(parameters or {}), "random_state": random_state}
     models: dict[str, Any] = {}
-    notes: list[str] = []
+    environment = _describe_environment()
+    notes = _note_load(environment["n_cpus"])
 
     for turn in range(1 + repeats):
         for library, estimator in estimators.items():
@@ -221,9 +224,14 @@ def compare_with_sklearn(
         fastmlp=runs["fastmlp"],
         sklearn=runs["scikit-learn"],
         max_weight_difference=_max_weight_difference(models["fastmlp"], models["scikit-learn"]),
-        environment=_describe_environment(),
+        environment=environment,
         notes=list(dict.fromkeys(notes)),
     )
+
+
+def _finite(value: float) -> float | None:
+    """Return None for what JSON has no number for."""
+    return value if np.isfinite(value) else None
 
 
 def _import_estimators(task: str) -> dict[str, Callable[..., Any]]:
@@ -294,6 +302,14 @@ def _max_weight_difference(model: Any, other: Any) -> float:
     weights = model.coefs_ + model.intercepts_
     other_weights = other.coefs_ + other.intercepts_
     return max(float(np.max(np.abs(a - b))) for a, b in zip(weights, other_weights, strict=True))
+
+
+def _note_load(n_cpus: int) -> list[str]:
+    """Return a note if other programs keep all CPUs busy."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load <= n_cpus:
+        return []
+    return [f"The machine is busy, so times mean little: load {load:.1f} on {n_cpus} CPUs."]
 
 
 def _describe_environment() -> dict[str, Any]:

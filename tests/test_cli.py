@@ -18,6 +18,11 @@ from fastmlp.datasets import Dataset
 QUICK = ["--max-iter", "2", "--repeats", "1", "--hidden", "5"]
 
 
+@pytest.fixture(autouse=True)
+def quiet_machine(monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+
+
 def run(*arguments):
     return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
@@ -136,11 +141,22 @@ def test_compare_passes_arguments_on():
     assert outcome["max_weight_difference"] < 1e-3
 
 
+def test_json_has_no_infinity():
+    run = comparison.Run(1.0, [1.0], score=-np.inf, n_iter=1, loss=np.nan).to_dict()
+    assert run["score"] is run["loss"] is None
+
+
 def test_compare_notes_warnings_once():
     arguments = ["breast_cancer", *QUICK, "--batch-size", "100000"]
     (note,) = run_json(*arguments)["notes"]
     assert note.startswith("Got `batch_size` less than 1 or larger than sample size")
-    assert f"Warned: {note}" in run("compare", *arguments).stdout
+    assert f"Note: {note}" in run("compare", *arguments).stdout
+
+
+def test_compare_notes_a_busy_machine(monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (1000.0, 1.0, 1.0))
+    (note,) = run_json("breast_cancer", *QUICK)["notes"]
+    assert note.startswith("The machine is busy, so times mean little: load 1000.0 on ")
 
 
 def test_compare_classes_with_one_row_only(csv_file):
@@ -283,12 +299,35 @@ def test_without_the_extra(package):
 @pytest.mark.parametrize(
     ("statement", "unwanted"),
     [
-        ("import fastmlp", ["click", "matplotlib", "numba", "pandas", "rich", "sklearn"]),
-        ("from fastmlp import MLPClassifier", ["click", "matplotlib", "pandas", "rich"]),
-        ("import fastmlp.cli", ["matplotlib", "numba", "numpy", "pandas", "rich", "sklearn"]),
+        ("import fastmlp", ["numba", "numpy", "scipy", "sklearn", "pandas", "rich"]),
+        ("import fastmlp.cli", ["numba", "numpy", "scipy", "sklearn", "pandas", "rich"]),
+        ("from fastmlp import MLPClassifier", ["click"]),  # scikit-learn imports pandas and rich
     ],
 )
 def test_lazy_imports(statement, unwanted):
     result = run_python("-c", f"import sys; {statement}; print(*sys.modules)")
     assert result.returncode == 0, result.stderr
-    assert not set(unwanted) & set(result.stdout.split())
+    assert not {"matplotlib", *unwanted} & set(result.stdout.split())
+
+
+def test_estimators_need_no_extra():
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(["click", "matplotlib", "pandas", "rich"]))
+from fastmlp import MLPRegressor
+MLPRegressor(max_iter=100).fit([[0.0], [1.0]], [0.0, 1.0]).predict([[2.0]])
+"""
+    result = run_python("-W", "ignore", "-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_without_pandas(csv_file):
+    code = f"""
+import sys
+sys.modules["pandas"] = None
+from fastmlp.cli import cli
+cli(["compare", {str(csv_file)!r}, "--target", "size"])
+"""
+    result = run_python("-c", code)
+    assert result.returncode == 2
+    assert result.stderr == "Error: CSV files need pandas: pip install 'fastmlp[cli]'\n"

@@ -238,7 +238,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         self.n_layers_ = len(layout.units)
         self.out_activation_ = layout.activations[-1]
         self._optimizer: OptimizerState | None = None
-        self._schedule: Constant | None = None
+        self._schedule = self._make_schedule()
 
     def _go_on(self, layout: NetworkLayout, dtype: np.dtype[Any]) -> None:
         """Prepare a model that was fitted before for more training."""
@@ -271,9 +271,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         name = self._optimizer_name()
         if not is_incremental or self._optimizer is None or self._optimizer.name != name:
             self._optimizer = OptimizerState.start(name, params)
-            schedule = self.learning_rate if self.solver == "sgd" else "constant"
-            self._schedule = SCHEDULES[schedule](self.learning_rate_init, self.power_t)
-        assert self._schedule is not None
+            self._schedule = self._make_schedule()
         engine = Engine(
             self._layout,
             params,
@@ -311,6 +309,10 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+    def _make_schedule(self) -> Constant:
+        name = self.learning_rate if self.solver == "sgd" else "constant"
+        return SCHEDULES[name](self.learning_rate_init, self.power_t)
 
     def _optimizer_name(self) -> str:
         """Return the optimizer that the parameters ask for; without momentum there is none."""
@@ -382,7 +384,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
                 max_iter=self.max_iter,
                 max_fun=self.max_fun,
                 tol=self.tol,
-                verbose=bool(self.verbose),
+                report=print if self.verbose else None,
             )
         self._progress.n_iter, self._progress.loss = result.n_iter, result.loss
         if result.is_interrupted:

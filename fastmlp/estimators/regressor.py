@@ -86,8 +86,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         of ``"elu"`` (1.0); one number, or one per hidden layer. None is the default in
         parentheses.
     out_activation : str or None, default=None
-        Activation of the output layer. None is the loss's own: ``"identity"`` for squared error, ``"exp"`` for
-        Poisson.
+        Activation of the output layer. None is the loss's own: ``"identity"`` for squared
+        error, ``"exp"`` for Poisson.
         Another can be chosen with ``loss="squared_error"``.
     n_jobs : int or None, default=None
         Threads that share each step. None is the cores that are free, and 1 inside a joblib

@@ -159,7 +159,7 @@ def activate(code, slope, a):
             x = a[i]
             a[i] = scale * x if x > zero else negative * expm1(x)
     elif code == MISH:
-        # tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2) with e = exp(z). With e = exp(-|z|) instead,
+        # tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2) with e = exp(z). With e = exp(-|z|),
         # nothing overflows: for z > 0 numerator and denominator are divided by exp(2 z).
         for i in range(a.size):
             x = a[i]

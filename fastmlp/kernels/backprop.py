@@ -16,7 +16,6 @@ from fastmlp.kernels.activations import (
     softmax_derivative,
 )
 from fastmlp.kernels.dense import (
-    bias_gradient,
     dense_forward,
     input_gradient,
     sparse_forward,
@@ -27,7 +26,8 @@ from fastmlp.kernels.losses import has_loss_per_row, loss_and_delta
 from fastmlp.kernels.structures import rows_of
 
 __all__ = [
-    "backward_pass", "forward_pass", "layer_gradient", "load_rows", "output_delta", "output_values",
+    "backward_pass", "forward_pass", "keep_input", "layer_gradient", "load_rows", "output_delta",
+    "output_values",
 ]  # fmt: skip
 
 
@@ -110,12 +110,27 @@ def forward_pass(network, params, data, rows, first_inputs, start, stop, workspa
         else:
             dense_forward(n_rows, fan_in, fan_out, first_inputs, weights, biases, z)
         if layer < n_layers - 1:
-            _keep_input(network, layer, z, start, stop, workspace)
+            keep_input(network, layer, z, start, stop, workspace)
             activate(network.activations[layer], _slope(network, params, layer), z)
 
 
 @inlined_kernel
-def _keep_input(network, layer, z, start, stop, workspace):
+def keep_input(network, layer, z, start, stop, workspace):
+    """Copy pre-activations where the derivative of a layer's activation needs them.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    layer : int
+        Layer of weights, from 0.
+    z : ndarray of shape ((stop - start) * fan_out,)
+        Its pre-activations. Not modified.
+    start, stop : int
+        Rows of the workspace.
+    workspace : Workspace
+        **Overwritten** in these rows of `inputs`.
+    """
     if network.keeps_input[layer]:
         kept = rows_of(workspace.inputs, network, workspace.capacity, layer + 1, start, stop)
         for i in range(z.size):
@@ -147,7 +162,7 @@ def output_values(network, params, start, stop, workspace):
     if network.activations[layer] == SOFTMAX:
         softmax(stop - start, network.units[layer + 1], out)
     else:
-        _keep_input(network, layer, out, start, stop, workspace)
+        keep_input(network, layer, out, start, stop, workspace)
         activate(network.activations[layer], _slope(network, params, layer), out)
     return out
 

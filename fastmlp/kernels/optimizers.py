@@ -178,8 +178,9 @@ def nesterov(grads, rate, l2, mu, params, velocity):
 def adam(grads, rate, l2, beta_1, beta_2, epsilon, params, mean, square):
     r"""Take one Adam step.
 
-    .. math:: m \leftarrow \beta_1 m + (1-\beta_1) g, \quad v \leftarrow \beta_2 v + (1-\beta_2) g^2,
-              \quad w \leftarrow w - \eta_t\, m / (\sqrt v + \epsilon)
+    .. math:: m \leftarrow \beta_1 m + (1-\beta_1) g, \quad
+              v \leftarrow \beta_2 v + (1-\beta_2) g^2, \quad
+              w \leftarrow w - \eta_t\, m / (\sqrt v + \epsilon)
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fastmlp.kernels.epoch import predict, run_batches
 from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.kernels.stochastic import run_samples
 from fastmlp.kernels.structures import Data, Step, Team
 from fastmlp.training.data import n_samples_of
 from fastmlp.training.network import NetworkLayout
@@ -121,6 +122,13 @@ class Engine:
         hyper = np.array([hyperparameters[name] for name in row.hyperparameters], np.float64)
         self._step = Step(row.code, hyper, optimizer.slots, optimizer.count, float(alpha))
         self._n_jobs = n_jobs
+        # run_samples shrinks the weights lazily, which must not leave next to nothing of them.
+        weights = data.sample_weight[data.sample_weight > 0]
+        smallest = float(weights.min()) if weights.size else 1.0
+        self._largest_rate = np.inf if alpha == 0 else smallest / (2 * alpha)
+        self._may_run_samples = (
+            batch_size == 1 and optimizer.name == "sgd" and not layout.learned_slopes
+        )
         self._batches_per_call = max(1, min(self.n_batches, 4))
         self._held: list[Any] = []
 
@@ -214,6 +222,13 @@ class Engine:
         rates: Floats,
         losses: Floats,
     ) -> None:
+        if self._may_run_samples and rates.max() <= self._largest_rate:
+            run_samples(
+                self._network, self._data, order, first, last, rates, self._step, self.params,
+                self._workspace, losses,
+            )  # fmt: skip
+            return
+
         def work(thread: int) -> None:
             run_batches(
                 self._network, self._data, order, in_order, self._batch_size, first, last,

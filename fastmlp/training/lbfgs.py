@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +42,12 @@ class LbfgsResult:
 
 
 def fit_lbfgs(
-    engine: Engine, *, max_iter: int, max_fun: int, tol: float, verbose: bool = False
+    engine: Engine,
+    *,
+    max_iter: int,
+    max_fun: int,
+    tol: float,
+    report: Callable[[str], None] | None = None,
 ) -> LbfgsResult:
     """Minimize the loss of all samples.
 
@@ -54,8 +60,8 @@ def fit_lbfgs(
         Largest number of iterations and of evaluations.
     tol : float
         Stop when no component of the projected gradient is larger.
-    verbose : bool, default=False
-        Whether to print the loss of each iteration.
+    report : callable or None
+        Gets a line of text for the user after each iteration.
 
     Returns
     -------
@@ -85,8 +91,8 @@ def fit_lbfgs(
         nonlocal loss, n_iter
         accepted[:] = intermediate_result.x
         loss, n_iter = float(intermediate_result.fun), n_iter + 1
-        if verbose:
-            print(f"Iteration {n_iter}, loss = {loss:.8f}")
+        if report:
+            report(f"Iteration {n_iter}, loss = {loss:.8f}")
 
     try:
         result = minimize(

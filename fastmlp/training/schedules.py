@@ -26,6 +26,7 @@ class Constant:
     power_t: float
 
     def __post_init__(self) -> None:
+        """Start at the initial rate."""
         self.rate = float(self.initial)
 
     def rates(self, n_batches: int) -> NDArray[np.float64]:

@@ -195,7 +195,7 @@ class ThreadTeam:
         while (function := tasks.get()) is not None:
             try:
                 function(number)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  # raised again by the caller of `run`
                 self.barrier[16] = 1
                 self._done.put(error)
             else:

@@ -24,7 +24,7 @@ def test_single_class_has_one_column_of_ones(labels):
     np.testing.assert_array_equal(classifier.predict(X), labels)
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
 def test_warm_start_does_not_overwrite_the_best_weights(task):
     X, y, _ = make_problem(task, n_samples=200)
     estimator = make_estimator(
@@ -84,7 +84,7 @@ def test_warm_start_with_other_layers_is_an_error(solver, new_sizes):
         hidden_layer_sizes=(4,), solver=solver, max_iter=2, warm_start=True, random_state=0
     ).fit(X, y)
     regressor.set_params(hidden_layer_sizes=new_sizes)
-    with pytest.raises(ValueError, match=r"warm_start.*hidden_layer_sizes"):
+    with pytest.raises(ValueError, match=r"warm_start.*layer.sizes"):
         regressor.fit(X, y)
     # Without warm_start, or with the sizes as they were, all is well.
     regressor.set_params(hidden_layer_sizes=4).fit(X, y)
@@ -96,7 +96,7 @@ def test_partial_fit_with_other_layers_is_an_error():
     X, y, _ = make_problem("regression")
     regressor = MLPRegressor(hidden_layer_sizes=(4,)).partial_fit(X, y)
     regressor.set_params(hidden_layer_sizes=(5,))
-    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+    with pytest.raises(ValueError, match=r"partial_fit.*layer.sizes"):
         regressor.partial_fit(X, y)
 
 

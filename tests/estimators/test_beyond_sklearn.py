@@ -66,7 +66,7 @@ def assert_trains_as_the_twin(
         assert_close(estimator.coefs_[layer], twin.weights[layer], rtol, f"coefs_[{layer}]")
         assert_close(estimator.intercepts_[layer], twin.biases[layer], rtol, f"biases {layer}")
     for layer, name in enumerate(names):
-        if reference.default_slope(name) is not None:
+        if name == "prelu":
             assert_close(
                 estimator.activation_slopes_[layer], twin.slopes[layer], rtol, f"slope {layer}"
             )
@@ -74,6 +74,9 @@ def assert_trains_as_the_twin(
         estimator.predict_proba(X) if hasattr(estimator, "predict_proba") else estimator.predict(X)
     )
     expected = reference.predict(twin, X)
+    if estimator_class is MLPClassifier and y.ndim == 1 and estimator.out_activation_ == "logistic":
+        # Several logistic outputs are scaled to be probabilities of one class each.
+        expected = expected / (1 if expected.shape[1] == 1 else expected.sum(axis=1, keepdims=True))
     if outputs.ndim == 1:
         expected = expected[:, 0]
     elif expected.shape[1] == 1:
@@ -133,7 +136,9 @@ def test_slope(activation, slope):
         MLPRegressor, arguments, X, y, y[:, np.newaxis], "squared_error"
     )
     # Only prelu learns its slope.
-    assert (estimator.activation_slopes_[0] == slope) == (activation != "prelu")
+    assert hasattr(estimator, "activation_slopes_") == (activation == "prelu")
+    if activation == "prelu":
+        assert estimator.activation_slopes_[0] != slope
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -156,8 +161,8 @@ def test_output_activation_with_squared_error(out_activation, optimizer):
 @pytest.mark.parametrize(
     ("task", "out_activation"),
     [
-        *[("binary", name) for name in (None, "logistic", "tanh")],
-        *[("multiclass", name) for name in (None, "logistic", "softmax", "identity")],
+        *[("binary", name) for name in (None, "logistic")],
+        *[("multiclass", name) for name in (None, "logistic", "softmax")],
         *[("multilabel", name) for name in (None, "logistic")],
     ],
 )

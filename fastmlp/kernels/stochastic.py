@@ -1,0 +1,324 @@
+r"""Stochastic descent, one sample per step: passes over the weights instead of matrix products.
+
+For plain SGD the update of a layer is an outer product of two vectors, and a matrix-vector
+product reads each weight once: memory traffic is all the cost. Hence
+
+- the first layer's update of sample t and its forward pass of sample t + 1 are one pass;
+- in the other layers, propagating delta and updating are one pass;
+- rows whose input is zero in both samples are not touched;
+- the L2 shrinkage is lazy: the weights are :math:`W = c V` with one scalar c, so that a step
+  multiplies c instead of every weight.
+
+All of it is exact: the steps are those of `run_batches`, to rounding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmlp._jit import entry_point, inlined_kernel, kernel
+from fastmlp.kernels.activations import RELU, activate, multiply_by_derivative
+from fastmlp.kernels.backprop import keep_input, load_rows, output_delta
+from fastmlp.kernels.losses import has_loss_per_row
+from fastmlp.kernels.structures import rows_of
+
+__all__ = ["run_samples"]
+
+# The scalar c is multiplied into V before V leaves the range where it is exact.
+_SMALLEST_SCALE = 1e-3
+
+
+@entry_point
+def run_samples(network, data, order, first, last, rates, step, params, workspace, losses):
+    """Train on the samples ``order[first:last]``, one per step, by plain SGD.
+
+    Parameters
+    ----------
+    network : Network
+        The network, without learned slopes.
+    data : Data
+        All samples.
+    order : ndarray of int64, shape (n_samples,)
+        Order of the samples in this epoch.
+    first, last : int
+        Which of them.
+    rates : ndarray of float64, shape (last - first,)
+        Learning rate of each step.
+    step : Step
+        Plain SGD, with rate * alpha at most half of every weight that is not zero. Its count is
+        **overwritten**.
+    params : ndarray of shape (n_params,)
+        **Overwritten.**
+    workspace : Workspace
+        Of any capacity; row 0 is **overwritten**.
+    losses : ndarray of float64, shape (2, 8)
+        The sums of the loss terms and of the penalties are **added** at [0, 0] and [1, 0].
+    """
+    n_layers, n_features, width = network.units.size - 1, network.units[0], network.units[1]
+    number = params.dtype.type
+    weights = params[: network.n_weights]
+    first_weights = params[: n_features * width]
+    biases = params[network.bias_offsets[0] : network.bias_offsets[0] + width]
+    z = rows_of(workspace.activations, network, workspace.capacity, 1, 0, 1)
+    delta = rows_of(workspace.deltas, network, workspace.capacity, 1, 0, 1)
+    width_of_terms = 1 if has_loss_per_row(network.loss) else network.units[n_layers]
+    # A few short arrays per call: which rows of W to touch, what to add to them, what to read.
+    rows = np.empty(2 * network.starts[n_layers], np.int64)
+    steps, values = np.empty(rows.size, params.dtype), np.empty(rows.size, params.dtype)
+    linear = np.empty(width, params.dtype)
+    for j in range(width):
+        delta[j] = number(0)
+    sample, rate, scale = -1, 0.0, 1.0
+    squares = _sum_of_squares(weights)
+    for t in range(first, last):
+        weight = float(data.sample_weight[order[t]]) if data.sample_weight.size else 1.0
+        if weight == 0:
+            continue
+        # The update that the previous sample left for the first layer, and this sample's forward.
+        count = _first_layer(
+            data, sample, number(-rate / scale), order[t], first_weights, delta, linear,
+            rows, steps, values,
+        )  # fmt: skip
+        sample, rate = order[t], rates[t - first]
+        length = _dot(values[:count], values[:count])
+        for j in range(width):
+            linear[j] *= number(scale)
+            z[j] = linear[j] + biases[j]
+        load_rows(network, data, order[t : t + 1], False, 0, workspace)
+        workspace.weights[0] = number(1)
+        _forward_rest(network, params, number(scale), rows, values, workspace)
+        output_delta(network, params, 0, 1, data.n_targets, workspace)
+        losses[0, 0] += _sum(workspace.terms[:width_of_terms])
+        l2 = step.alpha / weight
+        losses[1, 0] += 0.5 * l2 * squares
+        shrinkage = 1.0 - rate * l2
+        if scale * shrinkage < _SMALLEST_SCALE:
+            _multiply(weights, number(scale))
+            scale = 1.0
+        along, size = _backward_rest(
+            network, params, number(scale), number(rate / (scale * shrinkage)), number(rate),
+            workspace,
+        )  # fmt: skip
+        scale *= shrinkage
+        # |q W - r a d'|^2 = q^2 |W|^2 - 2 q r a'W d + r^2 |a|^2 |d|^2, summed over the layers.
+        along += _dot(linear, delta)
+        size += length * _dot(delta, delta)
+        squares = shrinkage * (shrinkage * squares - 2.0 * rate * along) + rate * rate * size
+        for j in range(width):
+            biases[j] -= number(rate) * delta[j]
+    _first_layer(
+        data, sample, number(-rate / scale), -1, first_weights, delta, linear, rows, steps, values
+    )
+    _multiply(weights, number(scale))
+    step.count[0] += last - first
+
+
+@kernel
+def _sum_of_squares(x):
+    # In float64: this start of a recurrence is corrected by every step of the call.
+    total = 0.0
+    for i in range(x.size):
+        total += float(x[i]) * float(x[i])
+    return total
+
+
+@kernel
+def _dot(x, y):
+    total = x.dtype.type(0)
+    for i in range(x.size):
+        total += x[i] * y[i]
+    return float(total)
+
+
+@kernel
+def _sum(x):
+    total = x.dtype.type(0)
+    for i in range(x.size):
+        total += x[i]
+    return float(total)
+
+
+@kernel
+def _multiply(x, factor):
+    if factor != 1:
+        for i in range(x.size):
+            x[i] *= factor
+
+
+@kernel
+def _first_layer(data, old, factor, new, weights, delta, z, rows, steps, values):
+    """Add ``factor * x_old delta'`` to the first layer's weights, then compute ``z = x_new V``.
+
+    A sample of -1 is none. `rows`, `steps` and `values` are overwritten; ``values[:count]`` then
+    holds the new sample, but for zeros. Returns count.
+    """
+    if data.indptr.size and old >= 0 and new >= 0:
+        # Each sample lists its own rows, which may be the same ones: one after the other.
+        count = _touched_rows(data, 0, old, factor, -1, rows, steps, values)
+        _update_and_forward(rows[:count], steps[:count], values[:count], weights, delta, z)
+        old = -1
+    n_features = weights.size // z.size
+    count = _touched_rows(data, n_features, old, factor, new, rows, steps, values)
+    _update_and_forward(rows[:count], steps[:count], values[:count], weights, delta, z)
+    return count
+
+
+@kernel
+def _touched_rows(data, n_features, old, factor, new, rows, steps, values):
+    """List the rows of the first layer that a step and the next forward pass touch.
+
+    Row ``rows[k]`` is to get ``steps[k] * delta``, ``factor`` times the old sample's input, and
+    then counts ``values[k]`` times in the forward pass of the new sample. A sample of -1 is none.
+    Returns how many rows there are.
+    """
+    count, zero = 0, values.dtype.type(0)
+    if data.indptr.size:
+        for sample, is_old in ((old, True), (new, False)):
+            if sample >= 0:
+                for position in range(data.indptr[sample], data.indptr[sample + 1]):
+                    x = data.values[position]
+                    rows[count] = data.indices[position]
+                    steps[count] = factor * x if is_old else zero
+                    values[count] = zero if is_old else x
+                    count += 1
+        return count
+    # A sample that is none reads another, which its factor turns into zeros.
+    some = max(old, new)
+    before = data.X[(old if old >= 0 else some) * n_features :][:n_features]
+    after = data.X[(new if new >= 0 else some) * n_features :][:n_features]
+    old_factor = factor if old >= 0 else zero
+    new_factor = values.dtype.type(1) if new >= 0 else zero
+    for i in range(n_features):
+        rows[count] = i
+        step, value = old_factor * before[i], new_factor * after[i]
+        steps[count], values[count] = step, value
+        # No branch: whether a pixel is zero cannot be predicted.
+        count += (step != zero) | (value != zero)
+    return count
+
+
+@kernel
+def _update_and_forward(rows, steps, values, weights, delta, z):
+    """Add ``steps[k] * delta`` to row ``rows[k]`` of the weights, and sum rows times `values`.
+
+    No row occurs twice.
+    """
+    width, zero = z.size, z.dtype.type(0)
+    for j in range(width):
+        z[j] = zero
+    n_fours = rows.size // 4 * 4
+    for k in range(0, n_fours, 4):
+        s0, s1, s2, s3 = steps[k], steps[k + 1], steps[k + 2], steps[k + 3]
+        v0, v1, v2, v3 = values[k], values[k + 1], values[k + 2], values[k + 3]
+        w0 = weights[rows[k] * width : (rows[k] + 1) * width]
+        w1 = weights[rows[k + 1] * width : (rows[k + 1] + 1) * width]
+        w2 = weights[rows[k + 2] * width : (rows[k + 2] + 1) * width]
+        w3 = weights[rows[k + 3] * width : (rows[k + 3] + 1) * width]
+        for j in range(width):
+            d = delta[j]
+            x0, x1, x2, x3 = w0[j] + s0 * d, w1[j] + s1 * d, w2[j] + s2 * d, w3[j] + s3 * d
+            w0[j], w1[j], w2[j], w3[j] = x0, x1, x2, x3
+            z[j] += (v0 * x0 + v1 * x1) + (v2 * x2 + v3 * x3)
+    for k in range(n_fours, rows.size):
+        row = weights[rows[k] * width : (rows[k] + 1) * width]
+        step, value = steps[k], values[k]
+        for j in range(width):
+            x = row[j] + step * delta[j]
+            row[j] = x
+            z[j] += value * x
+
+
+@inlined_kernel
+def _forward_rest(network, params, scale, rows, values, workspace):
+    """Run row 0 of the workspace from the first pre-activation to the output's."""
+    n_layers, capacity = network.units.size - 1, workspace.capacity
+    for layer in range(1, n_layers):
+        a = rows_of(workspace.activations, network, capacity, layer, 0, 1)
+        keep_input(network, layer - 1, a, 0, 1, workspace)
+        activate(network.activations[layer - 1], network.slopes[layer - 1], a)
+        z = rows_of(workspace.activations, network, capacity, layer + 1, 0, 1)
+        offset = network.weight_offsets[layer]
+        weights = params[offset : offset + a.size * z.size]
+        offset = network.bias_offsets[layer]
+        _forward_layer(a, weights, params[offset : offset + z.size], scale, rows, values, z)
+
+
+@kernel
+def _forward_layer(a, weights, biases, scale, rows, values, z):
+    """Compute ``z = scale * a V + b`` from the rows where `a` is not zero."""
+    width, count = z.size, 0
+    if width == 1:
+        total = z.dtype.type(0)
+        for i in range(a.size):
+            total += a[i] * weights[i]
+        z[0] = scale * total + biases[0]
+        return
+    for i in range(a.size):
+        rows[count] = i * width
+        values[count] = scale * a[i]
+        count += a[i] != 0
+    for j in range(width):
+        z[j] = biases[j]
+    n_fours = count // 4 * 4
+    for k in range(0, n_fours, 4):
+        v0, v1, v2, v3 = values[k], values[k + 1], values[k + 2], values[k + 3]
+        w0, w1 = weights[rows[k] :][:width], weights[rows[k + 1] :][:width]
+        w2, w3 = weights[rows[k + 2] :][:width], weights[rows[k + 3] :][:width]
+        for j in range(width):
+            z[j] += (v0 * w0[j] + v1 * w1[j]) + (v2 * w2[j] + v3 * w3[j])
+    for k in range(n_fours, count):
+        row, value = weights[rows[k] :][:width], values[k]
+        for j in range(width):
+            z[j] += value * row[j]
+
+
+@inlined_kernel
+def _backward_rest(network, params, scale, lazy_rate, rate, workspace):
+    """Propagate the output's delta to the first hidden layer, updating the layers it passes.
+
+    Returns the sums over these layers of a'W d and of |a|^2 |d|^2.
+    """
+    capacity, along, size = workspace.capacity, 0.0, 0.0
+    for layer in range(network.units.size - 2, 0, -1):
+        a = rows_of(workspace.activations, network, capacity, layer, 0, 1)
+        delta = rows_of(workspace.deltas, network, capacity, layer + 1, 0, 1)
+        delta_in = rows_of(workspace.deltas, network, capacity, layer, 0, 1)
+        offset = network.weight_offsets[layer]
+        weights = params[offset : offset + a.size * delta.size]
+        code = network.activations[layer - 1]
+        _backward_layer(code == RELU, a, delta, scale, lazy_rate, weights, delta_in)
+        along += _dot(a, delta_in)
+        size += _dot(a, a) * _dot(delta, delta)
+        offset = network.bias_offsets[layer]
+        biases = params[offset : offset + delta.size]
+        for j in range(delta.size):
+            biases[j] -= rate * delta[j]
+        z = rows_of(workspace.inputs, network, capacity, layer, 0, 1)
+        multiply_by_derivative(code, network.slopes[layer - 1], z, a, delta_in)
+    return along, size
+
+
+@kernel
+def _backward_layer(skips_zeros, a, delta, scale, rate, weights, delta_in):
+    """Compute ``delta_in = scale * V delta`` and update ``V -= rate * a delta'`` in one pass.
+
+    Where `skips_zeros`, a zero input has a zero derivative too, and its row is not touched.
+    """
+    width, zero = delta.size, delta.dtype.type(0)
+    if width == 1:
+        d, step = scale * delta[0], rate * delta[0]
+        for i in range(a.size):
+            w = weights[i]
+            delta_in[i] = d * w
+            weights[i] = w - step * a[i]
+        return
+    for i in range(a.size):
+        delta_in[i] = zero
+        if a[i] == zero and skips_zeros:
+            continue
+        row, step, total = weights[i * width : (i + 1) * width], rate * a[i], zero
+        for j in range(width):
+            w = row[j]
+            total += w * delta[j]
+            row[j] = w - step * delta[j]
+        delta_in[i] = scale * total

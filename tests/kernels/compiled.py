@@ -1,0 +1,185 @@
+"""Kernels made callable from Python, compiled the way entry points are.
+
+A kernel has no wrapper for Python: each function here compiles one (or a family) into an entry
+point, whose only argument list per dtype keeps the number of compilations small. Like the package's
+own entry points they are kept on disk, so that only an edit of a kernel, or of this file, compiles
+them again.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numba
+import numpy as np
+from numba.np.numpy_support import as_dtype
+
+from fastmlp._jit import entry_point
+from fastmlp.kernels import activations, blas, dense, losses, optimizers, team
+from fastmlp.kernels.math import exp, expm1, log, log1p, logistic, normal_cdf, normal_pdf, tanh
+
+FLOATS = [np.float32, np.float64]
+# Under NUMBA_DISABLE_JIT the kernels run as plain Python.
+IS_COMPILED = not numba.config.DISABLE_JIT
+_DIGEST = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+
+MATH_FUNCTIONS = ["exp", "expm1", "log", "log1p", "logistic", "tanh", "normal_cdf", "normal_pdf"]
+
+
+def callable_from_python(function):
+    """Compile a function of this file; its name tells the cache of edits of this file."""
+    function.__name__ = f"{function.__name__}_{_DIGEST}"
+    return entry_point(function)
+
+
+@callable_from_python
+def _evaluate(which, x, out):
+    if which == 0:
+        for i in range(x.size):
+            out[i] = exp(x[i])
+    elif which == 1:
+        for i in range(x.size):
+            out[i] = expm1(x[i])
+    elif which == 2:
+        for i in range(x.size):
+            out[i] = log(x[i])
+    elif which == 3:
+        for i in range(x.size):
+            out[i] = log1p(x[i])
+    elif which == 4:
+        for i in range(x.size):
+            out[i] = logistic(x[i])
+    elif which == 5:
+        for i in range(x.size):
+            out[i] = tanh(x[i])
+    elif which == 6:
+        for i in range(x.size):
+            out[i] = normal_cdf(x[i])
+    elif which == 7:
+        for i in range(x.size):
+            out[i] = normal_pdf(x[i])
+
+
+@callable_from_python
+def _scalar_types(x):
+    return (
+        exp(x), expm1(x), log(x), log1p(x), logistic(x), tanh(x), normal_cdf(x), normal_pdf(x)
+    )  # fmt: skip
+
+
+def evaluate(name, x):
+    """A function of `fastmlp.kernels.math`, elementwise."""
+    out = np.full_like(x, 99)
+    with np.errstate(all="ignore"):  # plain Python says what compiled code does silently
+        _evaluate(MATH_FUNCTIONS.index(name), x, out)
+    return out
+
+
+def result_types(dtype):
+    """The types of the results of all of `MATH_FUNCTIONS` for one argument of a dtype."""
+    results = _scalar_types(dtype(0.5))
+    if not IS_COMPILED:
+        return {type(result) for result in results}
+    signature = next(
+        signature
+        for signature in _scalar_types.nopython_signatures
+        if as_dtype(signature.args[0]) == dtype
+    )
+    return {as_dtype(kind).type for kind in signature.return_type}
+
+
+@callable_from_python
+def activate(code, slope, a):
+    activations.activate(code, slope, a)
+
+
+@callable_from_python
+def multiply_by_derivative(code, slope, z, a, delta):
+    activations.multiply_by_derivative(code, slope, z, a, delta)
+
+
+@callable_from_python
+def slope_gradient(z, delta):
+    return activations.slope_gradient(z, delta)
+
+
+@callable_from_python
+def softmax(n_rows, n_units, a):
+    activations.softmax(n_rows, n_units, a)
+
+
+@callable_from_python
+def softmax_derivative(n_rows, n_units, a, delta):
+    activations.softmax_derivative(n_rows, n_units, a, delta)
+
+
+@callable_from_python
+def loss_and_delta(code, n_rows, n_units, values, targets, weights, delta, terms):
+    losses.loss_and_delta(code, n_rows, n_units, values, targets, weights, delta, terms)
+
+
+@callable_from_python
+def update(code, hyper, rate, l2, grads, params, slots, start, stop):
+    return optimizers.update(code, hyper, rate, l2, grads, params, slots, start, stop)
+
+
+@callable_from_python
+def corrected_rate(code, hyper, rate, step):
+    return optimizers.corrected_rate(code, hyper, rate, step)
+
+
+@callable_from_python
+def gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+    blas.gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+
+
+@callable_from_python
+def gemm_without_blas(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+    blas._gemm_loops(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+
+
+@callable_from_python
+def dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z):
+    dense.dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z)
+
+
+@callable_from_python
+def sparse_forward(rows, fan_out, indptr, indices, values, weights, biases, z):
+    dense.sparse_forward(rows, fan_out, indptr, indices, values, weights, biases, z)
+
+
+@callable_from_python
+def weight_gradient(n_rows, fan_in, fan_out, start, stop, alpha, a, delta, beta, grads):
+    dense.weight_gradient(n_rows, fan_in, fan_out, start, stop, alpha, a, delta, beta, grads)
+
+
+@callable_from_python
+def sparse_weight_gradient(
+    rows, fan_out, start, stop, alpha, indptr, indices, values, delta, beta, grads
+):
+    dense.sparse_weight_gradient(
+        rows, fan_out, start, stop, alpha, indptr, indices, values, delta, beta, grads
+    )
+
+
+@callable_from_python
+def bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
+    dense.bias_gradient(n_rows, fan_out, alpha, delta, beta, grads)
+
+
+@callable_from_python
+def input_gradient(n_rows, fan_in, fan_out, delta, weights, delta_inputs):
+    dense.input_gradient(n_rows, fan_in, fan_out, delta, weights, delta_inputs)
+
+
+@callable_from_python
+def share(total, grain, part, parts):
+    return team.share(total, grain, part, parts)
+
+
+@callable_from_python
+def meet(size, barrier, times):
+    """Pass the barrier some times; return how often the others could be waited for."""
+    for passed in range(times):
+        if not team.wait_for_all(size, barrier):
+            return passed
+    return times
