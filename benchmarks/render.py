@@ -305,7 +305,7 @@ def failures(result: dict[str, Any]) -> str:
     """
     lines = [f"- {PEERS[name].title}: not installed.\n" for name in result["not_installed"]]
     lines += [
-        f"- {row['workload']} {row['dtype']}, {key}: {contestant['error'].splitlines()[-1]}\n"
+        f"- {row['workload']} {row['dtype']}, {key}: {_reason(contestant['error'])}\n"
         for row in result["rows"]
         for key, contestant in row["contestants"].items()
         if contestant["error"]
@@ -316,6 +316,12 @@ def failures(result: dict[str, Any]) -> str:
     if not lines:
         return "Every loss curve was the expected one; nothing was left out.\n"
     return f"Left out, or not as intended:\n\n{''.join(lines)}"
+
+
+def _reason(error: str) -> str:
+    """Return the line of a traceback that says most."""
+    lines = error.strip().splitlines()
+    return next((line for line in reversed(lines) if "Error" in line), lines[-1])
 
 
 # The other measures --------------------------------------------------------------------------
@@ -399,16 +405,20 @@ def cold_start(result: Any) -> str:
     return (
         f"{first}\nImport and first fit of {result['crossover_epochs']} epochs on "
         f"{result['crossover_features']} features, by number of rows:\n\n{crossover}\n"
-        f"{_overtakes(result, 'full cache', 'compiled before')}"
-        f"{_overtakes(result, 'empty cache', 'nothing compiled yet')}"
+        f"- Compiled before, fastmlp {_overtakes(result, 'full cache')}\n"
+        f"- With nothing compiled yet, it {_overtakes(result, 'empty cache')}\n"
     )
 
 
-def _overtakes(result: Any, situation: str, words: str) -> str:
-    sizes = [p["n_samples"] for p in result["crossover"] if p[situation] < p["sklearn"]]
-    if not sizes:
-        return f"With {words}, fastmlp did not overtake scikit-learn up to the last size.\n"
-    return f"With {words}, fastmlp overtakes scikit-learn at {sizes[0]:,} rows or fewer.\n"
+def _overtakes(result: Any, situation: str) -> str:
+    points = result["crossover"]
+    n_lost = max((i + 1 for i, p in enumerate(points) if p[situation] >= p["sklearn"]), default=0)
+    if n_lost == len(points):
+        return f"is not ahead of scikit-learn even at {points[-1]['n_samples']:,} rows."
+    if n_lost == 0:
+        return f"is ahead of scikit-learn already at {points[0]['n_samples']:,} rows."
+    before, after = (points[i]["n_samples"] for i in (n_lost - 1, n_lost))
+    return f"overtakes scikit-learn between {before:,} and {after:,} rows."
 
 
 def memory(result: Any) -> str:
@@ -552,6 +562,8 @@ def draw_chart(result: dict[str, Any], dtype: str, stem: Path) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     rows = {name: row for name, row in rows_of(result, dtype).items() if ours(row)}
+    if not rows:
+        return
     # Colours and shapes that are told apart in print and by the colour-blind.
     styles = {"sklearn": ("#D55E00", "s"), "torch": ("#009E73", "^"), "jax": ("#0072B2", "o")}
     # The hash salt and the missing date make equal results equal files.

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,27 @@ class WorkerError(RuntimeError):
     """A peer failed; the message is its traceback, or says that it did not answer."""
 
 
-def environment(threads: int) -> dict[str, str]:
-    """Return the environment of a process that may use so many threads.
+def environment(threads: int | None = None) -> dict[str, str]:
+    """Return the environment for a process that is to measure something.
 
     Parameters
     ----------
-    threads : int
-        Number of threads.
+    threads : int or None
+        How many threads it may use; None: as many as the libraries want.
 
     Returns
     -------
     dict
-        This process's environment with the variables that the libraries look at.
+        This process's environment, with the variables that limit threads, and with fastmlp found
+        where this process finds it.
     """
-    return os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads)) | {"JAX_PLATFORMS": "cpu"}
+    spec = find_spec("fastmlp")
+    home = Path(spec.origin).parents[1] if spec and spec.origin else None
+    path = [Path(__file__).parent, home, os.environ.get("PYTHONPATH")]
+    variables = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(str(p) for p in path if p)}
+    if threads is not None:
+        variables |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    return os.environ | variables
 
 
 class Worker:

@@ -7,18 +7,17 @@ them from the command line.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from worker import environment as environment_of_workers
+
 __all__ = ["LIBRARIES", "run_script"]
 
 LIBRARIES = {"fastmlp": "fastmlp", "sklearn": "sklearn.neural_network"}
 """The modules that hold ``MLPClassifier``, the first the one that is measured."""
-
-_BENCHMARKS = Path(__file__).resolve().parents[1]
 
 
 def run_script(script: str, *arguments: object, **environment: str) -> Any:
@@ -38,10 +37,9 @@ def run_script(script: str, *arguments: object, **environment: str) -> Any:
     object
         What the last line of its output says in JSON.
     """
-    path = [str(_BENCHMARKS), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(  # noqa: S603  (our own file)
         [sys.executable, str(Path(__file__).with_name(script)), *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(path)} | environment,
+        env=environment_of_workers() | environment,
         stdout=subprocess.PIPE,
         text=True,
         check=True,

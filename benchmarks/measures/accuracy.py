@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from worker import environment
+from machine import usable_processors
 from workloads import ALPHA, LEARNING_RATE, WORKLOADS, Task, make_task
 
 from measures import LIBRARIES, run_script
@@ -39,15 +39,10 @@ def measure(is_quick: bool) -> list[dict[str, Any]]:
     target = 0.80 if is_quick else TARGET
     return [
         {"library": library, "seed": seed, "target": target}
-        | run_script("accuracy.py", library, seed, target, **_thread_settings())
+        | run_script("accuracy.py", library, seed, target)
         for seed in range(1 if is_quick else 5)
         for library in libraries
     ]
-
-
-def _thread_settings() -> dict[str, str]:
-    chosen = environment(2)
-    return {name: chosen[name] for name in chosen if name.endswith("_NUM_THREADS")}
 
 
 def _train(library: str, seed: str, target: str) -> dict[str, Any]:
@@ -96,7 +91,9 @@ class _Torch:
     def __init__(self, library: str, task: Task, seed: int) -> None:
         from peers import PEERS
 
-        self._trainer: Any = PEERS[library].make_trainer(task, 2, "eager-fused")
+        self._trainer: Any = PEERS[library].make_trainer(
+            task, len(usable_processors()), "eager-fused"
+        )
 
     def train(self) -> None:
         self._trainer.run(1)

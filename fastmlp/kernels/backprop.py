@@ -23,11 +23,25 @@ from fastmlp.kernels.dense import (
     weight_gradient,
 )
 from fastmlp.kernels.losses import has_loss_per_row, loss_and_delta
-from fastmlp.kernels.structures import rows_of
+from fastmlp.kernels.structures import (
+    ACTIVATION,
+    BIASES,
+    DELTAS,
+    INPUTS,
+    KEEPS_INPUT,
+    SLOPE,
+    TARGETS,
+    TERMS,
+    UNITS,
+    VALUES,
+    WEIGHT,
+    WEIGHTS,
+    rows_of,
+)
 
 __all__ = [
-    "backward_pass", "forward_pass", "keep_input", "layer_gradient", "load_rows", "output_delta",
-    "output_values",
+    "backward_pass", "forward_pass", "keep_input", "kept_input", "layer_gradient", "load_rows",
+    "output_delta", "output_values",
 ]  # fmt: skip
 
 
@@ -48,25 +62,26 @@ def load_rows(network, data, rows, gathers, start, workspace):
     start : int
         First row of the workspace to write.
     workspace : Workspace
-        **Overwritten** in rows [start, start + rows.size) of inputs, targets and weights.
+        **Overwritten** in rows [start, start + rows.size) of the inputs, TARGETS and WEIGHT.
     """
-    n_features, n_targets = network.units[0], data.n_targets
-    one = workspace.weights.dtype.type(1)
+    n_features, n_targets = network.layers[0, UNITS], data.n_targets
+    inputs, one = workspace.layers[VALUES], workspace.samples.dtype.type(1)
+    targets, weights = workspace.samples[TARGETS], workspace.samples[WEIGHT]
     for i in range(rows.size):
         row, sample = start + i, rows[i]
         if gathers:
             source = data.X[sample * n_features : (sample + 1) * n_features]
-            out = workspace.activations[row * n_features : (row + 1) * n_features]
+            out = inputs[row * n_features : (row + 1) * n_features]
             for j in range(n_features):
                 out[j] = source[j]
         for j in range(n_targets):
-            workspace.targets[row * n_targets + j] = data.targets[sample * n_targets + j]
-        workspace.weights[row] = data.sample_weight[sample] if data.sample_weight.size else one
+            targets[row * n_targets + j] = data.targets[sample * n_targets + j]
+        weights[row] = data.sample_weight[sample] if data.sample_weight.size else one
 
 
 @inlined_kernel
 def _slope(network, params, layer):
-    offset = network.slope_offsets[layer]
+    offset = network.layers[layer, SLOPE]
     return params[offset] if offset >= 0 else network.slopes[layer]
 
 
@@ -89,29 +104,27 @@ def forward_pass(network, params, data, rows, first_inputs, start, stop, workspa
     start, stop : int
         Rows of the workspace.
     workspace : Workspace
-        **Overwritten** in these rows of `activations` and `inputs`.
+        **Overwritten** in these rows of VALUES and INPUTS.
     """
-    n_layers = network.units.size - 1
-    n_rows, capacity = stop - start, workspace.capacity
+    n_layers = network.layers.shape[0] - 1
+    n_rows = stop - start
     for layer in range(n_layers):
-        fan_in, fan_out = network.units[layer], network.units[layer + 1]
-        offset = network.weight_offsets[layer]
+        fan_in, fan_out = network.layers[layer, UNITS], network.layers[layer + 1, UNITS]
+        offset = network.layers[layer, WEIGHTS]
         weights = params[offset : offset + fan_in * fan_out]
-        offset = network.bias_offsets[layer]
+        offset = network.layers[layer, BIASES]
         biases = params[offset : offset + fan_out]
-        z = rows_of(workspace.activations, network, capacity, layer + 1, start, stop)
+        z = rows_of(workspace, VALUES, network, layer + 1, start, stop)
         if layer > 0:
-            a = rows_of(workspace.activations, network, capacity, layer, start, stop)
+            a = rows_of(workspace, VALUES, network, layer, start, stop)
             dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z)
         elif data.indptr.size:
-            sparse_forward(
-                rows, fan_out, data.indptr, data.indices, data.values, weights, biases, z
-            )
+            sparse_forward(rows, fan_out, data.indptr, data.indices, data.X, weights, biases, z)
         else:
             dense_forward(n_rows, fan_in, fan_out, first_inputs, weights, biases, z)
         if layer < n_layers - 1:
             keep_input(network, layer, z, start, stop, workspace)
-            activate(network.activations[layer], _slope(network, params, layer), z)
+            activate(network.layers[layer, ACTIVATION], _slope(network, params, layer), z)
 
 
 @inlined_kernel
@@ -129,12 +142,39 @@ def keep_input(network, layer, z, start, stop, workspace):
     start, stop : int
         Rows of the workspace.
     workspace : Workspace
-        **Overwritten** in these rows of `inputs`.
+        **Overwritten** in these rows of INPUTS, if it has them: prediction needs none.
     """
-    if network.keeps_input[layer]:
-        kept = rows_of(workspace.inputs, network, workspace.capacity, layer + 1, start, stop)
+    if network.layers[layer, KEEPS_INPUT] and workspace.layers.shape[0] > INPUTS:
+        kept = rows_of(workspace, INPUTS, network, layer + 1, start, stop)
         for i in range(z.size):
             kept[i] = z[i]
+
+
+@inlined_kernel
+def kept_input(network, layer, a, start, stop, workspace):
+    """Return what `keep_input` copied, or any array of that type where it copied nothing.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    layer : int
+        Layer of weights, from 0.
+    a : ndarray of shape ((stop - start) * fan_out,)
+        Any array.
+    start, stop : int
+        Rows of the workspace.
+    workspace : Workspace
+        Read.
+
+    Returns
+    -------
+    ndarray of shape ((stop - start) * fan_out,)
+        A view on INPUTS, or `a`.
+    """
+    if network.layers[layer, KEEPS_INPUT]:
+        return rows_of(workspace, INPUTS, network, layer + 1, start, stop)
+    return a
 
 
 @inlined_kernel
@@ -150,20 +190,20 @@ def output_values(network, params, start, stop, workspace):
     start, stop : int
         Rows of the workspace.
     workspace : Workspace
-        **Overwritten** in these rows of the output's `activations` (and `inputs`).
+        **Overwritten** in these rows of the output's VALUES and INPUTS.
 
     Returns
     -------
     ndarray of shape ((stop - start) * n_outputs,)
         The outputs, a view on the workspace.
     """
-    layer = network.units.size - 2
-    out = rows_of(workspace.activations, network, workspace.capacity, layer + 1, start, stop)
-    if network.activations[layer] == SOFTMAX:
-        softmax(stop - start, network.units[layer + 1], out)
+    layer = network.layers.shape[0] - 2
+    out = rows_of(workspace, VALUES, network, layer + 1, start, stop)
+    if network.layers[layer, ACTIVATION] == SOFTMAX:
+        softmax(stop - start, network.layers[layer + 1, UNITS], out)
     else:
         keep_input(network, layer, out, start, stop, workspace)
-        activate(network.activations[layer], _slope(network, params, layer), out)
+        activate(network.layers[layer, ACTIVATION], _slope(network, params, layer), out)
     return out
 
 
@@ -182,32 +222,32 @@ def output_delta(network, params, start, stop, n_targets, workspace):
     n_targets : int
         Targets per row.
     workspace : Workspace
-        **Overwritten** in these rows of `terms` and of the output's `deltas`.
+        **Overwritten** in these rows of TERMS and of the output's DELTAS.
     """
-    layer = network.units.size - 2
-    n_units = network.units[layer + 1]
+    layer = network.layers.shape[0] - 2
+    n_units = network.layers[layer + 1, UNITS]
     if network.takes_logits:
-        values = rows_of(workspace.activations, network, workspace.capacity, layer + 1, start, stop)
+        values = rows_of(workspace, VALUES, network, layer + 1, start, stop)
     else:
         values = output_values(network, params, start, stop, workspace)
-    delta = rows_of(workspace.deltas, network, workspace.capacity, layer + 1, start, stop)
+    delta = rows_of(workspace, DELTAS, network, layer + 1, start, stop)
     width = 1 if has_loss_per_row(network.loss) else n_units
     loss_and_delta(
         network.loss,
         stop - start,
         n_units,
         values,
-        workspace.targets[start * n_targets : stop * n_targets],
-        workspace.weights[start:stop],
+        workspace.samples[TARGETS][start * n_targets : stop * n_targets],
+        workspace.samples[WEIGHT][start:stop],
         delta,
-        workspace.terms[start * width : stop * width],
+        workspace.samples[TERMS][start * width : stop * width],
     )
     if not network.takes_logits:
-        code = network.activations[layer]
+        code = network.layers[layer, ACTIVATION]
         if code == SOFTMAX:
             softmax_derivative(stop - start, n_units, values, delta)
         else:
-            z = rows_of(workspace.inputs, network, workspace.capacity, layer + 1, start, stop)
+            z = kept_input(network, layer, values, start, stop, workspace)
             multiply_by_derivative(code, _slope(network, params, layer), z, values, delta)
 
 
@@ -226,25 +266,24 @@ def backward_pass(network, params, start, stop, scale, workspace, slope_grads):
     scale : float
         What gradients of learned slopes are multiplied by: 1 / sum of the batch's weights.
     workspace : Workspace
-        **Overwritten** in these rows of `deltas`.
+        **Overwritten** in these rows of DELTAS.
     slope_grads : ndarray of shape (n_params,)
         The entries of learned slopes are **added to**.
     """
-    capacity = workspace.capacity
-    for layer in range(network.units.size - 2, 0, -1):
-        fan_in, fan_out = network.units[layer], network.units[layer + 1]
-        offset = network.weight_offsets[layer]
+    for layer in range(network.layers.shape[0] - 2, 0, -1):
+        fan_in, fan_out = network.layers[layer, UNITS], network.layers[layer + 1, UNITS]
+        offset = network.layers[layer, WEIGHTS]
         weights = params[offset : offset + fan_in * fan_out]
-        delta_out = rows_of(workspace.deltas, network, capacity, layer + 1, start, stop)
-        delta = rows_of(workspace.deltas, network, capacity, layer, start, stop)
+        delta_out = rows_of(workspace, DELTAS, network, layer + 1, start, stop)
+        delta = rows_of(workspace, DELTAS, network, layer, start, stop)
         input_gradient(stop - start, fan_in, fan_out, delta_out, weights, delta)
-        a = rows_of(workspace.activations, network, capacity, layer, start, stop)
-        z = rows_of(workspace.inputs, network, capacity, layer, start, stop)
-        offset = network.slope_offsets[layer - 1]
+        a = rows_of(workspace, VALUES, network, layer, start, stop)
+        z = kept_input(network, layer - 1, a, start, stop, workspace)
+        offset = network.layers[layer - 1, SLOPE]
         if offset >= 0:
             slope_grads[offset] += scale * slope_gradient(z, delta)
         multiply_by_derivative(
-            network.activations[layer - 1], _slope(network, params, layer - 1), z, a, delta
+            network.layers[layer - 1, ACTIVATION], _slope(network, params, layer - 1), z, a, delta
         )
 
 
@@ -277,15 +316,15 @@ def layer_gradient(
     grads : ndarray of shape ((last - unit) * fan_out,)
         **Overwritten.**
     """
-    fan_in, fan_out = network.units[layer], network.units[layer + 1]
-    delta = rows_of(workspace.deltas, network, workspace.capacity, layer + 1, start, stop)
+    fan_in, fan_out = network.layers[layer, UNITS], network.layers[layer + 1, UNITS]
+    delta = rows_of(workspace, DELTAS, network, layer + 1, start, stop)
     if layer > 0:
-        a = rows_of(workspace.activations, network, workspace.capacity, layer, start, stop)
+        a = rows_of(workspace, VALUES, network, layer, start, stop)
         weight_gradient(stop - start, fan_in, fan_out, unit, last, scale, a, delta, beta, grads)
     elif data.indptr.size:
         sparse_weight_gradient(
             rows, fan_out, unit, last, scale,
-            data.indptr, data.indices, data.values, delta, beta, grads,
+            data.indptr, data.indices, data.X, delta, beta, grads,
         )  # fmt: skip
     else:
         weight_gradient(

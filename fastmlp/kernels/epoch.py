@@ -23,7 +23,7 @@ from fastmlp.kernels.backprop import (
 from fastmlp.kernels.dense import bias_gradient
 from fastmlp.kernels.losses import has_loss_per_row
 from fastmlp.kernels.optimizers import corrected_rate, update
-from fastmlp.kernels.structures import rows_of
+from fastmlp.kernels.structures import BIASES, DELTAS, TERMS, UNITS, VALUES, WEIGHTS, rows_of
 from fastmlp.kernels.team import share, wait_for_all
 
 __all__ = ["predict", "run_batches"]
@@ -86,33 +86,26 @@ def run_batches(
         count += 1
         scale, l2 = number(1.0 / total), number(step.alpha / total)
         rate = number(corrected_rate(step.optimizer, step.hyper, rates[batch - first], count))
-        part = n_rows / total
+        n_parts = team.size if team.shares_parameters else n_shards
+        for part in range(thread, n_parts, team.size):
+            loss = _forward_backward(
+                network, data, order, in_order, begin, n_rows, part, n_parts, scale, params,
+                workspace, team.shares_parameters,
+            )  # fmt: skip
+            if not team.shares_parameters:
+                losses[part, 0] += n_rows / total * loss
+        if not wait_for_all(team.size, team.barrier):
+            return
         if team.shares_parameters:
-            start, stop = share(n_rows, _GRAIN, thread, team.size)
-            if start < stop:
-                _forward_backward(
-                    network, data, order, in_order, begin + start, start, stop - start, scale,
-                    params, workspace, workspace.gradients[0],
-                )  # fmt: skip
-            if not wait_for_all(team.size, team.barrier):
-                return
             if thread == 0:
-                losses[0, 0] += part * _sum_terms(network, workspace, 0, n_rows)
+                losses[0, 0] += n_rows / total * _sum_terms(network, workspace, 0, n_rows)
             penalty = _update_layers(
                 network, data, order, in_order, begin, n_rows, scale, rate, l2, step, params,
                 workspace, team, thread,
             )  # fmt: skip
         else:
-            for shard in range(thread, n_shards, team.size):
-                start, stop = share(n_rows, _GRAIN, shard, n_shards)
-                losses[shard, 0] += part * _shard_gradient(
-                    network, data, order, in_order, begin + start, begin + stop, shard, scale,
-                    params, workspace, workspace.gradients[shard],
-                )  # fmt: skip
-            if not wait_for_all(team.size, team.barrier):
-                return
             penalty = _update_slice(network, rate, l2, step, params, workspace, team, thread)
-        losses[n_shards + thread, 0] += part * 0.5 * step.alpha * penalty
+        losses[n_shards + thread, 0] += n_rows / total * 0.5 * step.alpha * penalty
         if not wait_for_all(team.size, team.barrier):
             return
     if thread == 0:
@@ -132,8 +125,10 @@ def _total_weight(data, order, begin, n_rows):
 @inlined_kernel
 def _sum_terms(network, workspace, row, n_rows):
     """Add the loss terms of some rows."""
-    width = 1 if has_loss_per_row(network.loss) else network.units[network.units.size - 1]
-    terms = workspace.terms[row * width : (row + n_rows) * width]
+    width = (
+        1 if has_loss_per_row(network.loss) else network.layers[network.layers.shape[0] - 1, UNITS]
+    )
+    terms = workspace.samples[TERMS][row * width : (row + n_rows) * width]
     total = terms.dtype.type(0)
     for i in range(terms.size):
         total += terms[i]
@@ -143,27 +138,69 @@ def _sum_terms(network, workspace, row, n_rows):
 @inlined_kernel
 def _first_inputs(network, data, in_order, position, row, n_rows, workspace):
     """Return the dense inputs of a piece: where they are, or where they were gathered."""
-    n_features = network.units[0]
-    if in_order and data.X.size:
+    n_features = network.layers[0, UNITS]
+    if in_order and not data.indptr.size:
         return data.X[position * n_features : (position + n_rows) * n_features]
-    return workspace.activations[row * n_features : (row + n_rows) * n_features]
+    return workspace.layers[VALUES][row * n_features : (row + n_rows) * n_features]
 
 
 @kernel
 def _forward_backward(
-    network, data, order, in_order, position, row, n_rows, scale, params, workspace, grads
-):
-    """Load a piece, run it forward, and compute its loss terms and deltas.
+    network, data, order, in_order, begin, n_rows, part, n_parts, scale, params, workspace,
+    shares_parameters,
+):  # fmt: skip
+    """Run one part of a batch forward and its errors back to the first layer.
 
-    Gradients of learned slopes are added to `grads`.
+    Where threads share the parameters, the part keeps its place in the batch as its rows of the
+    workspace, and that is all. Else it passes through the part's own rows of the workspace in
+    pieces that fit, its gradient of all parameters is summed up in ``workspace.gradients[part]``,
+    and the sum of its loss terms is returned.
     """
-    samples = order[position : position + n_rows]
-    stop = row + n_rows
-    load_rows(network, data, samples, not in_order and data.X.size > 0, row, workspace)
-    inputs = _first_inputs(network, data, in_order, position, row, n_rows, workspace)
-    forward_pass(network, params, data, samples, inputs, row, stop, workspace)
-    output_delta(network, params, row, stop, data.n_targets, workspace)
-    backward_pass(network, params, row, stop, scale, workspace, grads)
+    number = params.dtype.type
+    n_layers = network.layers.shape[0] - 1
+    position, stop = share(n_rows, _GRAIN, part, n_parts)
+    row, row_stop, beta, loss = position, stop, number(1), 0.0
+    grads = workspace.gradients[0]
+    if not shares_parameters:
+        row, row_stop = share(workspace.capacity, _GRAIN, part, n_parts)
+        grads = workspace.gradients[part]
+        beta = number(0)
+        for i in range(network.layers[n_layers - 1, BIASES], params.size):
+            grads[i] = beta
+    # A part of a short batch may be empty: its gradient is zero, not what an old batch left.
+    while position < stop or beta == 0:
+        n_piece = min(row_stop - row, stop - position)
+        samples = order[begin + position : begin + position + n_piece]
+        load_rows(network, data, samples, not in_order and not data.indptr.size, row, workspace)
+        inputs = _first_inputs(network, data, in_order, begin + position, row, n_piece, workspace)
+        forward_pass(network, params, data, samples, inputs, row, row + n_piece, workspace)
+        output_delta(network, params, row, row + n_piece, data.n_targets, workspace)
+        backward_pass(network, params, row, row + n_piece, scale, workspace, grads)
+        if not shares_parameters:
+            for layer in range(n_layers):
+                _add_layer_gradient(
+                    network, data, samples, inputs, layer, row, n_piece, scale, beta, workspace,
+                    grads,
+                )  # fmt: skip
+            loss += _sum_terms(network, workspace, row, n_piece)
+        position += n_piece
+        beta = number(1)
+    return loss
+
+
+@inlined_kernel
+def _add_layer_gradient(
+    network, data, samples, inputs, layer, row, n_rows, scale, beta, workspace, grads
+):
+    fan_in, fan_out = network.layers[layer, UNITS], network.layers[layer + 1, UNITS]
+    offset = network.layers[layer, WEIGHTS]
+    layer_gradient(
+        network, data, samples, inputs, layer, row, row + n_rows, scale, beta, workspace,
+        np.int64(0), fan_in, grads[offset : offset + fan_in * fan_out],
+    )  # fmt: skip
+    offset = network.layers[layer, BIASES]
+    delta = rows_of(workspace, DELTAS, network, layer + 1, row, row + n_rows)
+    bias_gradient(n_rows, fan_out, scale, delta, beta, grads[offset : offset + fan_out])
 
 
 @inlined_kernel
@@ -180,14 +217,14 @@ def _update_layers(
     samples = order[begin : begin + n_rows]
     inputs = _first_inputs(network, data, in_order, begin, 0, n_rows, workspace)
     penalty = 0.0
-    for layer in range(network.units.size - 2, -1, -1):
-        fan_in, fan_out = network.units[layer], network.units[layer + 1]
+    for layer in range(network.layers.shape[0] - 2, -1, -1):
+        fan_in, fan_out = network.layers[layer, UNITS], network.layers[layer + 1, UNITS]
         unit, last = share(fan_in, _GRAIN, thread, team.size)
         if unit < last:
-            offset = network.weight_offsets[layer]
+            offset = network.layers[layer, WEIGHTS]
             start, stop = offset + unit * fan_out, offset + last * fan_out
             layer_gradient(
-                network, data, samples, inputs, layer, 0, n_rows, scale, zero, workspace,
+                network, data, samples, inputs, layer, np.int64(0), n_rows, scale, zero, workspace,
                 unit, last, grads[start:stop],
             )  # fmt: skip
             penalty += update(
@@ -195,56 +232,15 @@ def _update_layers(
                 grads[start:stop], params, step.slots, start, stop,
             )  # fmt: skip
         if layer % team.size == thread:
-            start = network.bias_offsets[layer]
+            start = network.layers[layer, BIASES]
             stop = start + fan_out
-            delta = rows_of(workspace.deltas, network, workspace.capacity, layer + 1, 0, n_rows)
+            delta = rows_of(workspace, DELTAS, network, layer + 1, 0, n_rows)
             bias_gradient(n_rows, fan_out, scale, delta, zero, grads[start:stop])
             update(
                 step.optimizer, step.hyper, rate, zero,
                 grads[start:stop], params, step.slots, start, stop,
             )  # fmt: skip
     return penalty
-
-
-@inlined_kernel
-def _shard_gradient(
-    network, data, order, in_order, begin, end, shard, scale, params, workspace, grads
-):
-    """Compute the gradient of the samples [begin, end), in pieces that fit the workspace.
-
-    `grads` is overwritten. Returns the sum of the loss terms.
-    """
-    number = params.dtype.type
-    n_layers = network.units.size - 1
-    row, row_end = share(workspace.capacity, _GRAIN, shard, workspace.gradients.shape[0])
-    slopes = grads[network.bias_offsets[n_layers - 1] + network.units[n_layers] :]
-    for i in range(slopes.size):
-        slopes[i] = number(0)
-    beta, loss, position = number(0), 0.0, begin
-    # A shard of a short batch may be empty: its gradient is zero, not what an old batch left.
-    while position < end or beta == 0:
-        n_rows = min(row_end - row, end - position)
-        _forward_backward(
-            network, data, order, in_order, position, row, n_rows, scale, params, workspace, grads
-        )
-        samples = order[position : position + n_rows]
-        inputs = _first_inputs(network, data, in_order, position, row, n_rows, workspace)
-        for layer in range(n_layers):
-            fan_in, fan_out = network.units[layer], network.units[layer + 1]
-            offset = network.weight_offsets[layer]
-            layer_gradient(
-                network, data, samples, inputs, layer, row, row + n_rows, scale, beta, workspace,
-                0, fan_in, grads[offset : offset + fan_in * fan_out],
-            )  # fmt: skip
-            offset = network.bias_offsets[layer]
-            delta = rows_of(
-                workspace.deltas, network, workspace.capacity, layer + 1, row, row + n_rows
-            )
-            bias_gradient(n_rows, fan_out, scale, delta, beta, grads[offset : offset + fan_out])
-        loss += _sum_terms(network, workspace, row, n_rows)
-        position += n_rows
-        beta = number(1)
-    return loss
 
 
 @inlined_kernel
@@ -292,7 +288,7 @@ def predict(network, data, begin, end, params, workspace, out):
     out : ndarray of shape (n_samples * n_outputs,)
         **Overwritten** by the outputs, output activation applied, of these samples.
     """
-    n_outputs = network.units[network.units.size - 1]
+    n_outputs = network.layers[network.layers.shape[0] - 1, UNITS]
     samples = np.arange(begin, end)
     for position in range(begin, end, workspace.capacity):
         n_rows = min(workspace.capacity, end - position)

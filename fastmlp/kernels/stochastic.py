@@ -18,9 +18,20 @@ import numpy as np
 
 from fastmlp._jit import entry_point, inlined_kernel, kernel
 from fastmlp.kernels.activations import RELU, activate, multiply_by_derivative
-from fastmlp.kernels.backprop import keep_input, load_rows, output_delta
+from fastmlp.kernels.backprop import keep_input, kept_input, load_rows, output_delta
 from fastmlp.kernels.losses import has_loss_per_row
-from fastmlp.kernels.structures import rows_of
+from fastmlp.kernels.structures import (
+    ACTIVATION,
+    BIASES,
+    DELTAS,
+    START,
+    TERMS,
+    UNITS,
+    VALUES,
+    WEIGHT,
+    WEIGHTS,
+    rows_of,
+)
 
 __all__ = ["run_samples"]
 
@@ -54,21 +65,26 @@ def run_samples(network, data, order, first, last, rates, step, params, workspac
     losses : ndarray of float64, shape (2, 8)
         The sums of the loss terms and of the penalties are **added** at [0, 0] and [1, 0].
     """
-    n_layers, n_features, width = network.units.size - 1, network.units[0], network.units[1]
+    n_layers, n_features, width = (
+        network.layers.shape[0] - 1,
+        network.layers[0, UNITS],
+        network.layers[1, UNITS],
+    )
     number = params.dtype.type
     weights = params[: network.n_weights]
     first_weights = params[: n_features * width]
-    biases = params[network.bias_offsets[0] : network.bias_offsets[0] + width]
-    z = rows_of(workspace.activations, network, workspace.capacity, 1, 0, 1)
-    delta = rows_of(workspace.deltas, network, workspace.capacity, 1, 0, 1)
-    width_of_terms = 1 if has_loss_per_row(network.loss) else network.units[n_layers]
+    biases = params[network.layers[0, BIASES] : network.layers[0, BIASES] + width]
+    z = rows_of(workspace, VALUES, network, 1, 0, 1)
+    delta = rows_of(workspace, DELTAS, network, 1, 0, 1)
+    width_of_terms = 1 if has_loss_per_row(network.loss) else network.layers[n_layers, UNITS]
     # A few short arrays per call: which rows of W to touch, what to add to them, what to read.
-    rows = np.empty(2 * network.starts[n_layers], np.int64)
+    rows = np.empty(2 * network.layers[n_layers, START], np.int64)
     steps, values = np.empty(rows.size, params.dtype), np.empty(rows.size, params.dtype)
     linear = np.empty(width, params.dtype)
     for j in range(width):
         delta[j] = number(0)
-    sample, rate, scale = -1, 0.0, 1.0
+    none = np.int64(-1)
+    sample, rate, scale = none, 0.0, 1.0
     squares = _sum_of_squares(weights)
     for t in range(first, last):
         weight = float(data.sample_weight[order[t]]) if data.sample_weight.size else 1.0
@@ -84,11 +100,11 @@ def run_samples(network, data, order, first, last, rates, step, params, workspac
         for j in range(width):
             linear[j] *= number(scale)
             z[j] = linear[j] + biases[j]
-        load_rows(network, data, order[t : t + 1], False, 0, workspace)
-        workspace.weights[0] = number(1)
+        load_rows(network, data, order[t : t + 1], np.bool_(False), np.int64(0), workspace)
+        workspace.samples[WEIGHT][0] = number(1)
         _forward_rest(network, params, number(scale), rows, values, workspace)
         output_delta(network, params, 0, 1, data.n_targets, workspace)
-        losses[0, 0] += _sum(workspace.terms[:width_of_terms])
+        losses[0, 0] += _sum(workspace.samples[TERMS][:width_of_terms])
         l2 = step.alpha / weight
         losses[1, 0] += 0.5 * l2 * squares
         shrinkage = 1.0 - rate * l2
@@ -107,7 +123,7 @@ def run_samples(network, data, order, first, last, rates, step, params, workspac
         for j in range(width):
             biases[j] -= number(rate) * delta[j]
     _first_layer(
-        data, sample, number(-rate / scale), -1, first_weights, delta, linear, rows, steps, values
+        data, sample, number(-rate / scale), none, first_weights, delta, linear, rows, steps, values
     )
     _multiply(weights, number(scale))
     step.count[0] += last - first
@@ -152,12 +168,12 @@ def _first_layer(data, old, factor, new, weights, delta, z, rows, steps, values)
     A sample of -1 is none. `rows`, `steps` and `values` are overwritten; ``values[:count]`` then
     holds the new sample, but for zeros. Returns count.
     """
+    n_features, none = weights.size // z.size, np.int64(-1)
     if data.indptr.size and old >= 0 and new >= 0:
         # Each sample lists its own rows, which may be the same ones: one after the other.
-        count = _touched_rows(data, 0, old, factor, -1, rows, steps, values)
+        count = _touched_rows(data, n_features, old, factor, none, rows, steps, values)
         _update_and_forward(rows[:count], steps[:count], values[:count], weights, delta, z)
-        old = -1
-    n_features = weights.size // z.size
+        old = none
     count = _touched_rows(data, n_features, old, factor, new, rows, steps, values)
     _update_and_forward(rows[:count], steps[:count], values[:count], weights, delta, z)
     return count
@@ -176,7 +192,7 @@ def _touched_rows(data, n_features, old, factor, new, rows, steps, values):
         for sample, is_old in ((old, True), (new, False)):
             if sample >= 0:
                 for position in range(data.indptr[sample], data.indptr[sample + 1]):
-                    x = data.values[position]
+                    x = data.X[position]
                     rows[count] = data.indices[position]
                     steps[count] = factor * x if is_old else zero
                     values[count] = zero if is_old else x
@@ -231,15 +247,15 @@ def _update_and_forward(rows, steps, values, weights, delta, z):
 @inlined_kernel
 def _forward_rest(network, params, scale, rows, values, workspace):
     """Run row 0 of the workspace from the first pre-activation to the output's."""
-    n_layers, capacity = network.units.size - 1, workspace.capacity
+    n_layers = network.layers.shape[0] - 1
     for layer in range(1, n_layers):
-        a = rows_of(workspace.activations, network, capacity, layer, 0, 1)
+        a = rows_of(workspace, VALUES, network, layer, 0, 1)
         keep_input(network, layer - 1, a, 0, 1, workspace)
-        activate(network.activations[layer - 1], network.slopes[layer - 1], a)
-        z = rows_of(workspace.activations, network, capacity, layer + 1, 0, 1)
-        offset = network.weight_offsets[layer]
+        activate(network.layers[layer - 1, ACTIVATION], network.slopes[layer - 1], a)
+        z = rows_of(workspace, VALUES, network, layer + 1, 0, 1)
+        offset = network.layers[layer, WEIGHTS]
         weights = params[offset : offset + a.size * z.size]
-        offset = network.bias_offsets[layer]
+        offset = network.layers[layer, BIASES]
         _forward_layer(a, weights, params[offset : offset + z.size], scale, rows, values, z)
 
 
@@ -278,22 +294,22 @@ def _backward_rest(network, params, scale, lazy_rate, rate, workspace):
 
     Returns the sums over these layers of a'W d and of |a|^2 |d|^2.
     """
-    capacity, along, size = workspace.capacity, 0.0, 0.0
-    for layer in range(network.units.size - 2, 0, -1):
-        a = rows_of(workspace.activations, network, capacity, layer, 0, 1)
-        delta = rows_of(workspace.deltas, network, capacity, layer + 1, 0, 1)
-        delta_in = rows_of(workspace.deltas, network, capacity, layer, 0, 1)
-        offset = network.weight_offsets[layer]
+    along, size = 0.0, 0.0
+    for layer in range(network.layers.shape[0] - 2, 0, -1):
+        a = rows_of(workspace, VALUES, network, layer, 0, 1)
+        delta = rows_of(workspace, DELTAS, network, layer + 1, 0, 1)
+        delta_in = rows_of(workspace, DELTAS, network, layer, 0, 1)
+        offset = network.layers[layer, WEIGHTS]
         weights = params[offset : offset + a.size * delta.size]
-        code = network.activations[layer - 1]
+        code = network.layers[layer - 1, ACTIVATION]
         _backward_layer(code == RELU, a, delta, scale, lazy_rate, weights, delta_in)
         along += _dot(a, delta_in)
         size += _dot(a, a) * _dot(delta, delta)
-        offset = network.bias_offsets[layer]
+        offset = network.layers[layer, BIASES]
         biases = params[offset : offset + delta.size]
         for j in range(delta.size):
             biases[j] -= rate * delta[j]
-        z = rows_of(workspace.inputs, network, capacity, layer, 0, 1)
+        z = kept_input(network, layer - 1, a, 0, 1, workspace)
         multiply_by_derivative(code, network.slopes[layer - 1], z, a, delta_in)
     return along, size
 

@@ -1,11 +1,9 @@
-"""What the kernels are handed: named tuples of flat arrays and integers.
+"""What the kernels are handed: named tuples of few flat arrays and integers.
 
 Depth, widths, activations, loss and solver are values in these arrays, never types, so that one
 compiled specialisation per dtype serves every network. All arrays are C-contiguous, all floats of
-one dtype (float32 or float64) unless said otherwise.
-
-A matrix of a workspace that belongs to layer l, of `capacity` rows, starts at
-``capacity * network.starts[l]`` and holds its rows one after another; `rows_of` is the view.
+one dtype (float32 or float64) unless said otherwise. Arrays are few, as every one of them makes
+every call longer to compile: what belongs together is a row or a column of one array.
 """
 
 from __future__ import annotations
@@ -22,26 +20,27 @@ __all__ = ["Data", "Network", "Step", "Team", "Workspace", "rows_of"]
 Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
 
+# Columns of Network.layers.
+UNITS, START, WEIGHTS, BIASES, ACTIVATION, KEEPS_INPUT, SLOPE = range(7)
+# Rows of Workspace.layers.
+VALUES, DELTAS, INPUTS = range(3)
+# Rows of Workspace.samples.
+TARGETS, TERMS, WEIGHT = range(3)
+
 
 class Network(NamedTuple):
     """A network of L layers of weights.
 
     Attributes
     ----------
-    units : ndarray of int64, shape (L + 1,)
-        Width of each layer, inputs first.
-    starts : ndarray of int64, shape (L + 1,)
-        Units before each layer.
-    weight_offsets, bias_offsets : ndarray of int64, shape (L,)
-        Where W_l, of shape (fan_in, fan_out), and b_l start in the flat parameter vector.
-    activations : ndarray of int64, shape (L,)
-        Code of what each layer applies, the output's last.
-    keeps_input : ndarray of int64, shape (L,)
-        1 where the derivative needs the pre-activation.
+    layers : ndarray of int64, shape (L + 1, 7)
+        Row l is about layer l, the inputs being layer 0: UNITS, its width; START, the units before
+        it; and about the layer of weights that leads from it to the next: WEIGHTS and BIASES,
+        where they start in the flat parameter vector; ACTIVATION, the code of what follows;
+        KEEPS_INPUT, 1 where its derivative needs the pre-activation; SLOPE, where a learned slope
+        is in the parameter vector, or -1.
     slopes : ndarray of float, shape (L,)
         Fixed slope parameter of each activation.
-    slope_offsets : ndarray of int64, shape (L,)
-        Where a learned slope is in the parameter vector; -1 where the slope is fixed.
     n_weights : int
         Length of the weights at the head of the parameter vector, the part that L2 penalises.
     loss : int
@@ -50,14 +49,8 @@ class Network(NamedTuple):
         1 where the output activation is merged into the loss.
     """
 
-    units: Integers
-    starts: Integers
-    weight_offsets: Integers
-    bias_offsets: Integers
-    activations: Integers
-    keeps_input: Integers
+    layers: Integers
     slopes: Floats
-    slope_offsets: Integers
     n_weights: int
     loss: int
     takes_logits: int
@@ -68,10 +61,12 @@ class Data(NamedTuple):
 
     Attributes
     ----------
-    X : ndarray of shape (n_samples * n_features,)
-        Dense inputs, rows one after another; empty where sparse. Never written.
-    indptr, indices, values : ndarray of int64, int32 and float
-        Sparse inputs in CSR form; empty where dense.
+    X : ndarray of shape (n_samples * n_features,) or (n_values,)
+        Dense inputs, rows one after another, or the stored values of CSR. Never written.
+    indptr : ndarray of int64, shape (n_samples + 1,) or (0,)
+        Where the rows of CSR start; empty where inputs are dense.
+    indices : ndarray of int32, shape (n_values,) or (0,)
+        The feature of each stored value, at most once per row.
     targets : ndarray of shape (n_samples * n_targets,)
         Class index (softmax) or value of each output.
     n_targets : int
@@ -83,7 +78,6 @@ class Data(NamedTuple):
     X: Floats
     indptr: Integers
     indices: NDArray[np.int32]
-    values: Floats
     targets: Floats
     n_targets: int
     sample_weight: Floats
@@ -95,25 +89,21 @@ class Workspace(NamedTuple):
     Attributes
     ----------
     capacity : int
-        Rows that fit.
-    activations, inputs, deltas : ndarray of shape (capacity * total units,)
-        Per layer: activations (the gathered batch as layer 0), kept pre-activations, and the
-        gradient of the loss with respect to the pre-activations.
-    targets, terms : ndarray of shape (capacity * n_outputs,)
-        Targets of the batch, loss terms of the batch.
-    weights : ndarray of shape (capacity,)
-        Sample weights of the batch.
+        Rows of a batch that fit.
+    layers : ndarray of shape (1 to 3, capacity * total units)
+        Per layer of the network, a matrix of `capacity` rows, which `rows_of` finds. In VALUES
+        activations, the gathered batch being those of layer 0; in DELTAS the gradient of the loss
+        with respect to the pre-activations; in INPUTS pre-activations that were kept. Prediction
+        needs VALUES only.
+    samples : ndarray of shape (3, capacity * n_outputs)
+        Per row of a batch: TARGETS; TERMS, its terms of the loss; WEIGHT, its sample weight.
     gradients : ndarray of shape (n_shards, n_params)
         One mean gradient per shard of a batch.
     """
 
     capacity: int
-    activations: Floats
-    inputs: Floats
-    deltas: Floats
-    targets: Floats
-    terms: Floats
-    weights: Floats
+    layers: Floats
+    samples: Floats
     gradients: Floats
 
 
@@ -161,17 +151,17 @@ class Team(NamedTuple):
 
 
 @inlined_kernel
-def rows_of(buffer, network, capacity, layer, start, stop):
+def rows_of(workspace, which, network, layer, start, stop):
     """Return the rows [start, stop) of a layer's matrix as a 1-D view.
 
     Parameters
     ----------
-    buffer : ndarray, 1-D
-        One of the workspace's per-layer buffers.
+    workspace : Workspace
+        The buffers.
+    which : int
+        VALUES, DELTAS or INPUTS.
     network : Network
         The network.
-    capacity : int
-        Rows of each matrix.
     layer : int
         Layer, 0 for the inputs.
     start, stop : int
@@ -182,6 +172,6 @@ def rows_of(buffer, network, capacity, layer, start, stop):
     ndarray of shape ((stop - start) * units,)
         A view.
     """
-    units = network.units[layer]
-    first = capacity * network.starts[layer]
-    return buffer[first + start * units : first + stop * units]
+    units = network.layers[layer, UNITS]
+    first = workspace.capacity * network.layers[layer, START]
+    return workspace.layers[which, first + start * units : first + stop * units]

@@ -60,13 +60,14 @@ def kernel_data(
     """
     empty = np.empty(0, dtype)
     if isinstance(X, np.ndarray):
-        inputs = _flat(X, dtype), np.empty(0, np.int64), np.empty(0, np.int32), empty
+        values, indptr, indices = X, np.empty(0), np.empty(0)
     else:
-        # Every column index fits 32 bits: a weight matrix with more rows could not be allocated.
-        indices = _flat(X.indices, np.int32)
-        inputs = empty, _flat(X.indptr, np.int64), indices, _flat(X.data, dtype)
+        values, indptr, indices = X.data, X.indptr, X.indices
     return Data(
-        *inputs,
+        X=_flat(values, dtype),
+        indptr=_flat(indptr, np.int64),
+        # Every feature fits 32 bits: a weight matrix with more rows could not be allocated.
+        indices=_flat(indices, np.int32),
         targets=empty if targets is None else _flat(targets, dtype),
         n_targets=0 if targets is None else targets.shape[1],
         sample_weight=empty if sample_weight is None else _flat(sample_weight, dtype),

@@ -12,7 +12,16 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.structures import Network
+from fastmlp.kernels.structures import (
+    ACTIVATION,
+    BIASES,
+    KEEPS_INPUT,
+    SLOPE,
+    START,
+    UNITS,
+    WEIGHTS,
+    Network,
+)
 
 __all__ = ["NetworkLayout"]
 
@@ -179,21 +188,23 @@ class NetworkLayout:
         Network
             Arrays of sizes, offsets and codes.
         """
-        sizes = [fan_in * fan_out for fan_in, fan_out in self.shapes]
-        first_slope = self.n_params - len(self.learned_slopes)
-        slope_offsets = np.full(self.n_layers, -1, np.int64)
-        for position, layer in enumerate(self.learned_slopes):
-            slope_offsets[layer] = first_slope + position
+        layers = np.zeros((self.n_layers + 1, 7), np.int64)
+        layers[:, UNITS] = self.units
+        layers[:, START] = _exclusive_sums(self.units)
+        layers[:-1, WEIGHTS] = _exclusive_sums(
+            [fan_in * fan_out for fan_in, fan_out in self.shapes]
+        )
+        layers[:-1, BIASES] = self.n_weights + _exclusive_sums(self.units[1:])
         rows = [ACTIVATIONS[name] for name in self.activations]
+        layers[:-1, ACTIVATION] = [row.code for row in rows]
+        layers[:-1, KEEPS_INPUT] = [row.keeps_input for row in rows]
+        layers[:, SLOPE] = -1
+        first_slope = self.n_params - len(self.learned_slopes)
+        for position, layer in enumerate(self.learned_slopes):
+            layers[layer, SLOPE] = first_slope + position
         return Network(
-            units=np.array(self.units, np.int64),
-            starts=_exclusive_sums(self.units),
-            weight_offsets=_exclusive_sums(sizes),
-            bias_offsets=self.n_weights + _exclusive_sums(self.units[1:]),
-            activations=np.array([row.code for row in rows], np.int64),
-            keeps_input=np.array([row.keeps_input for row in rows], np.int64),
+            layers=layers,
             slopes=np.array([self._slope(layer) for layer in range(self.n_layers)], dtype),
-            slope_offsets=slope_offsets,
             n_weights=self.n_weights,
             loss=LOSSES[self.loss].code,
             takes_logits=int(LOSSES[self.loss].takes_logits),

@@ -125,16 +125,11 @@ def make_workspace(
     Workspace
         Uninitialised buffers.
     """
-    units, n_outputs = sum(layout.units), layout.units[-1]
-    keeps_input = any(ACTIVATIONS[name].keeps_input for name in layout.activations)
-    trains = int(n_shards > 0)
+    trains = n_shards > 0
+    keeps_input = trains and any(ACTIVATIONS[name].keeps_input for name in layout.activations)
     return Workspace(
         capacity=capacity,
-        activations=np.empty(capacity * units, dtype),
-        inputs=np.empty(capacity * units * keeps_input, dtype),
-        deltas=np.empty(capacity * units * trains, dtype),
-        targets=np.empty(capacity * n_outputs * trains, dtype),
-        terms=np.empty(capacity * n_outputs * trains, dtype),
-        weights=np.empty(capacity * trains, dtype),
+        layers=np.empty((1 + trains + keeps_input, capacity * sum(layout.units)), dtype),
+        samples=np.empty((3, capacity * layout.units[-1] * trains), dtype),
         gradients=np.empty((n_shards, layout.n_params), dtype),
     )

@@ -117,3 +117,28 @@ def test_a_readme_without_markers_is_an_error(results, capsys):
 )
 def test_three_digits(value, text):
     assert render.three_digits(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict"),
+    [
+        ([0.5, 0.5, 0.5], "is ahead of scikit-learn already at 100 rows."),
+        ([2.0, 0.5, 0.5], "overtakes scikit-learn between 100 and 200 rows."),
+        ([0.5, 2.0, 0.5], "overtakes scikit-learn between 200 and 400 rows."),
+        ([2.0, 2.0, 2.0], "is not ahead of scikit-learn even at 400 rows."),
+    ],
+)
+def test_cold_start_says_from_where_it_pays(seconds, verdict):
+    situations = ("sklearn", "full cache", "empty cache")
+    measured = {
+        "iris": {name: [{"import": 1.0, "fit": 0.5}] for name in situations},
+        "crossover": [
+            {"n_samples": n, "sklearn": 1.0, "full cache": s, "empty cache": 3.0}
+            for n, s in zip((100, 200, 400), seconds, strict=True)
+        ],
+        "crossover_epochs": 50,
+        "crossover_features": 20,
+    }
+    text = render.cold_start(measured)
+    assert f"- Compiled before, fastmlp {verdict}\n" in text
+    assert "- With nothing compiled yet, it is not ahead" in text

@@ -1,0 +1,156 @@
+"""Whole networks with data, for the engine and for the twin."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fastmlp.training.data import kernel_data
+from fastmlp.training.engine import Engine, OptimizerState
+from fastmlp.training.network import NetworkLayout
+from tests import reference
+
+# What the twin calls the rows of the table of losses; each with the output activation merged
+# into it, or the usual one.
+TWIN_LOSSES = {
+    "softmax_cross_entropy": ("log_loss", "softmax"),
+    "logistic_cross_entropy": ("log_loss", "logistic"),
+    "squared_error": ("squared_error", "identity"),
+    "poisson": ("poisson", "exp"),
+}
+# Their curves have a corner, or a step, at zero.
+WITH_CORNER = {"binary_step", "relu", "leaky_relu", "prelu", "elu", "selu"}
+HYPER = {"momentum": 0.9, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A network, its parameters, and data to train it on; `y` has one column per output."""
+
+    layout: NetworkLayout
+    params: np.ndarray
+    X: np.ndarray
+    y: np.ndarray
+    sample_weight: np.ndarray | None = None
+
+    @property
+    def targets(self):
+        """What the kernels read: the index of the class for the softmax, else `y`."""
+        is_index = self.layout.loss == "softmax_cross_entropy"
+        targets = self.y.argmax(axis=1)[:, np.newaxis] if is_index else self.y
+        return targets.astype(self.params.dtype)
+
+    def twin(self):
+        """The same network, in float64, for the twin."""
+        coefs, intercepts = self.layout.unpack(self.params.astype(np.float64))
+        slopes = np.nan_to_num(self.layout.slope_values(self.params.astype(np.float64)))
+        return reference.Network(
+            [array.copy() for array in coefs],
+            [array.copy() for array in intercepts],
+            list(self.layout.activations[:-1]),
+            self.layout.activations[-1],
+            slopes,
+        )
+
+    def twin_data(self):
+        """X, y and sample weights in float64."""
+        arrays = (self.X, self.y, self.sample_weight)
+        return [None if array is None else array.astype(np.float64) for array in arrays]
+
+    def twin_gradient(self, alpha=0.0):
+        """The mean loss and its gradient, flat, by the twin."""
+        network, (X, y, sample_weight) = self.twin(), self.twin_data()
+        loss, _ = TWIN_LOSSES[self.layout.loss]
+        value, gradients = reference.backward(network, X, y, loss, alpha, sample_weight)
+        return value, self.flatten(gradients)
+
+    def flatten(self, parts):
+        """Join weights, biases and slopes as `reference.Network.parameters` lists them."""
+        *arrays, slopes = parts
+        learned = [layer for layer in self.layout.learned_slopes if layer < len(slopes)]
+        return np.concatenate([*(array.ravel() for array in arrays), slopes[learned]])
+
+    def engine(self, optimizer="no_step", X=None, **options):
+        """An engine whose batch is all samples, unless the options say otherwise."""
+        options = {"alpha": 0.0, "batch_size": len(self.X), "n_jobs": 1, **options}
+        data = kernel_data(
+            self.X if X is None else X, self.params.dtype, self.targets, self.sample_weight
+        )
+        return Engine(
+            self.layout,
+            self.params,
+            data,
+            OptimizerState.start(optimizer, self.params),
+            HYPER,
+            n_samples=len(self.X),
+            **options,
+        )
+
+    def gradient(self, X=None, **options):
+        """The mean loss and its gradient, flat, by the engine."""
+        with self.engine(X=X, **options) as engine:
+            loss, gradient = engine.loss_and_gradient(np.arange(len(self.X)))
+            return loss, gradient.copy()
+
+    def numerical_gradient(self, **options):
+        """The gradient by finite differences of the engine's loss."""
+        with self.engine(**options) as engine:
+            order = np.arange(len(self.X))
+            return reference.finite_difference_gradient(
+                lambda: engine.loss_and_gradient(order)[0], self.params, step=1e-4
+            )
+
+    def copy(self):
+        """The same problem with parameters of its own."""
+        return replace(self, params=self.params.copy())
+
+
+def make_problem(
+    hidden=(6, 5),
+    activations="tanh",
+    loss="squared_error",
+    *,
+    output=None,
+    slopes=None,
+    n_features=4,
+    n_outputs=3,
+    n_samples=17,
+    dtype=np.float64,
+    weighted=False,
+):
+    """Draw a network and data at which no activation is near a corner."""
+    names = [activations] * len(hidden) if isinstance(activations, str) else activations
+    layout = NetworkLayout(
+        units=(n_features, *hidden, n_outputs),
+        activations=(*names, output or TWIN_LOSSES[loss][1]),
+        slopes=(*(slopes or [None] * len(hidden)), None),
+        loss=loss,
+    )
+    for seed in range(1000):
+        rng = np.random.RandomState(seed)
+        X = rng.normal(size=(n_samples, n_features)).astype(dtype)
+        if loss == "softmax_cross_entropy":
+            y = np.eye(n_outputs)[rng.randint(n_outputs, size=n_samples)]
+        elif loss == "logistic_cross_entropy":
+            y = rng.randint(2, size=(n_samples, n_outputs)).astype(float)
+        elif loss == "poisson":
+            y = rng.poisson(1.5, size=(n_samples, n_outputs)).astype(float)
+        else:
+            y = rng.normal(size=(n_samples, n_outputs))
+        problem = Problem(
+            layout,
+            layout.initial_params(rng, dtype),
+            X,
+            y.astype(dtype),
+            rng.uniform(0.2, 2, n_samples).astype(dtype) if weighted else None,
+        )
+        if not _is_near_corner(problem):
+            return problem
+    raise AssertionError("every draw is near a corner")
+
+
+def _is_near_corner(problem, margin=5e-4):
+    pre_activations, _ = reference.forward(problem.twin(), problem.X.astype(np.float64))
+    return any(
+        name in WITH_CORNER and np.abs(z).min() < margin
+        for name, z in zip(problem.layout.activations, pre_activations, strict=True)
+    )

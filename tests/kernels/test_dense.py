@@ -1,0 +1,134 @@
+"""One layer, dense and sparse, against NumPy."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from tests.kernels import compiled
+from tests.kernels.compiled import FLOATS
+
+SHAPES = [(1, 1, 1), (1, 4, 3), (7, 5, 1), (16, 1, 9), (33, 20, 12)]
+
+
+def layer(shape, dtype, density=1.0):
+    """Inputs, weights, biases and delta of a layer."""
+    n_rows, fan_in, fan_out = shape
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(n_rows, fan_in)) * (rng.uniform(size=(n_rows, fan_in)) < density)
+    shapes = (fan_in, fan_out), (fan_out,), (n_rows, fan_out)
+    return [
+        array.astype(dtype) for array in (a, *(rng.normal(size=shape) for shape in shapes))
+    ]  # fmt: skip
+
+
+def assert_close(got, expected):
+    tolerance = 200 * np.finfo(got.dtype).eps
+    np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_dense_forward(shape, dtype):
+    a, weights, biases, delta = layer(shape, dtype)
+    z = np.full(delta.size, np.nan, dtype)
+    compiled.dense_forward(*shape, a.ravel(), weights.ravel(), biases, z)
+    assert_close(z.reshape(delta.shape), a @ weights + biases)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_input_gradient(shape, dtype):
+    a, weights, _, delta = layer(shape, dtype)
+    out = np.full(a.size, np.nan, dtype)
+    compiled.input_gradient(*shape, delta.ravel(), weights.ravel(), out)
+    assert_close(out.reshape(a.shape), delta @ weights.T)
+
+
+def parts(n):
+    """All of n, and its halves."""
+    return [(0, n), (0, (n + 1) // 2), ((n + 1) // 2, n)]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.125, 0.0), (0.5, 1.0)])
+def test_weight_gradient(alpha, beta, shape, dtype):
+    a, _, _, delta = layer(shape, dtype)
+    for start, stop in parts(shape[1]):
+        if start == stop:
+            continue
+        before = np.full((stop - start, shape[2]), 3 if beta else np.nan, dtype)
+        grads = before.ravel().copy()
+        compiled.weight_gradient(
+            *shape, start, stop, dtype(alpha), a.ravel(), delta.ravel(), dtype(beta), grads
+        )
+        expected = alpha * (a.T @ delta)[start:stop] + (beta * before if beta else 0)
+        assert_close(grads.reshape(before.shape), expected)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.125, 0.0), (0.5, 1.0)])
+def test_bias_gradient(alpha, beta, shape, dtype):
+    delta = layer(shape, dtype)[-1]
+    before = np.full(shape[2], 3 if beta else np.nan, dtype)
+    grads = before.copy()
+    compiled.bias_gradient(shape[0], shape[2], dtype(alpha), delta.ravel(), dtype(beta), grads)
+    assert_close(grads, alpha * delta.sum(axis=0) + (beta * before if beta else 0))
+
+
+def csr(X, shuffled=False):
+    """CSR arrays in the kernels' types; duplicates and unordered indices are allowed in CSR."""
+    X = sparse.csr_array(X)
+    indptr, indices, values = X.indptr.astype(np.int64), X.indices.astype(np.int32), X.data.copy()
+    if shuffled:
+        for begin, end in itertools.pairwise(indptr):
+            for array in (indices, values):
+                array[begin:end] = array[begin:end][::-1].copy()
+    return indptr, indices, values
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sparse_forward(shape, density, dtype):
+    X, weights, biases, delta = layer(shape, dtype, density)
+    rng = np.random.default_rng(1)
+    for rows in (np.arange(shape[0]), rng.integers(shape[0], size=shape[0])):
+        z = np.full(delta.size, np.nan, dtype)
+        compiled.sparse_forward(rows, shape[2], *csr(X, True), weights.ravel(), biases, z)
+        assert_close(z.reshape(delta.shape), X[rows] @ weights + biases)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.125, 0.0), (0.5, 1.0)])
+def test_sparse_weight_gradient(alpha, beta, shape, density, dtype):
+    X, _, _, delta = layer(shape, dtype, density)
+    rows = np.random.default_rng(1).permutation(shape[0])
+    for start, stop in parts(shape[1]):
+        before = np.full((stop - start, shape[2]), 3 if beta else np.nan, dtype)
+        grads = before.ravel().copy()
+        compiled.sparse_weight_gradient(
+            rows, shape[2], start, stop, dtype(alpha), *csr(X), delta.ravel(), dtype(beta), grads
+        )
+        expected = alpha * (X[rows].T @ delta)[start:stop] + (beta * before if beta else 0)
+        assert_close(grads.reshape(before.shape), expected)
+
+
+def test_duplicate_entries_add_up():
+    indptr, indices = np.array([0, 3]), np.array([1, 0, 1], np.int32)
+    values, weights = np.array([2.0, 3.0, 5.0]), np.array([10.0, 100.0])
+    z = np.empty(1)
+    compiled.sparse_forward(
+        np.zeros(1, np.int64), 1, indptr, indices, values, weights, np.ones(1), z
+    )
+    assert z[0] == 1 + 3 * 10 + 7 * 100
+    grads = np.empty(2)
+    compiled.sparse_weight_gradient(
+        np.zeros(1, np.int64), 1, 0, 2, 1.0, indptr, indices, values, np.array([2.0]), 0.0, grads
+    )
+    np.testing.assert_array_equal(grads, [6, 14])

@@ -1,0 +1,134 @@
+"""Descent one sample at a time, against the twin and against the passes over batches."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from fastmlp.kernels.losses import LOSSES
+from tests import reference
+from tests.kernels.compiled import FLOATS
+from tests.kernels.networks import TWIN_LOSSES, make_problem
+
+RATE = 0.05
+
+
+def train(problem, n_epochs=3, rate=RATE, X=None, optimizer="sgd", **options):
+    """Train some epochs in orders of their own; return the losses."""
+    losses = []
+    with problem.engine(optimizer, X=X, **{"batch_size": 1, **options}) as engine:
+        for epoch in range(n_epochs):
+            order = np.random.RandomState(epoch).permutation(len(problem.X))
+            losses.append(engine.run_epoch(order, False, np.full(len(order), rate)))
+    return losses
+
+
+def twin_train(problem, n_epochs=3, rate=RATE, alpha=0.0):
+    """The same by the twin; return the losses and the parameters."""
+    network, (X, y, sample_weight) = problem.twin(), problem.twin_data()
+    losses = []
+    for epoch in range(n_epochs):
+        order = np.random.RandomState(epoch).permutation(len(X))
+        order = order[problem.sample_weight[order] > 0] if sample_weight is not None else order
+        curve = reference.train(
+            network, X[order], y[order], TWIN_LOSSES[problem.layout.loss][0],
+            reference.SGD(rate), batch_size=1, n_epochs=1, alpha=alpha,
+            sample_weight=None if sample_weight is None else sample_weight[order],
+        )  # fmt: skip
+        losses.append(curve[0] * len(order) / len(X))
+    return losses, problem.flatten(network.parameters)
+
+
+def assert_same_descent(problem, alpha=0.0, rate=RATE, X=None, tolerance=None):
+    dtype = problem.params.dtype
+    tolerance = tolerance or 2000 * float(np.finfo(dtype).eps)
+    expected_losses, expected = twin_train(problem, alpha=alpha, rate=rate)
+    start = problem.params.copy()
+    losses = train(problem, alpha=alpha, rate=rate, X=X)
+    np.testing.assert_allclose(problem.params, expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(losses, expected_losses, rtol=tolerance)
+    assert not np.array_equal(problem.params, start)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("alpha", [0.0, 0.01, 1.0])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("hidden", [(), (5,), (6, 4, 5)])
+def test_networks(hidden, loss, alpha, dtype):
+    assert_same_descent(make_problem(hidden, loss=loss, dtype=dtype), alpha)
+
+
+@pytest.mark.parametrize("names", [["relu", "relu"], ["gelu", "relu"], ["leaky_relu", "elu"]])
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("n_features", [1, 3, 4, 9])
+def test_activations_and_widths(n_features, n_outputs, names):
+    # A unit of one output, whole fours and what is left of them have loops of their own.
+    problem = make_problem(
+        (9, 1), names, n_features=n_features, n_outputs=n_outputs, slopes=[0.3, None]
+    )
+    assert_same_descent(problem, alpha=0.1)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_sample_weights(alpha, dtype):
+    problem = make_problem(loss="softmax_cross_entropy", weighted=True, dtype=dtype)
+    problem.sample_weight[[0, 5, 6]] = 0
+    assert_same_descent(problem, alpha)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_zeros_are_skipped(is_sparse, density, dtype):
+    problem = make_problem(n_features=7, dtype=dtype, weighted=True)
+    rng = np.random.default_rng(0)
+    problem.X[rng.uniform(size=problem.X.shape) >= density] = 0
+    X = sparse.csr_array(problem.X) if is_sparse else problem.X
+    assert_same_descent(problem, alpha=0.1, X=X)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("rate_times_alpha", [0.3, 0.499, 0.6, 1.0, 1.5])
+def test_strong_shrinkage(rate_times_alpha, weighted):
+    # Lazy shrinkage has to be made good often here, and beyond one half it is not used.
+    problem = make_problem(n_samples=40, weighted=weighted)
+    if weighted:
+        problem.sample_weight[:] = problem.sample_weight.clip(1)
+    assert_same_descent(problem, alpha=rate_times_alpha / 0.02, rate=0.02, tolerance=1e-9)
+
+
+def test_rates_of_each_step():
+    problem, other = make_problem(), make_problem()
+    rates = np.random.default_rng(0).uniform(0.001, 0.1, len(problem.X))
+    order = np.arange(len(problem.X))
+    with problem.engine("sgd", batch_size=1, alpha=0.1) as engine:
+        engine.run_epoch(order, True, rates)
+    # Without momentum, the step of the momentum optimizer is the same one.
+    for sample, rate in zip(order, rates, strict=True):
+        _, gradient = other_gradient(other, sample, alpha=0.1)
+        other.params[:] -= rate * gradient
+    np.testing.assert_allclose(problem.params, other.params, rtol=1e-11, atol=1e-12)
+
+
+def other_gradient(problem, sample, **options):
+    """The gradient of one sample, by the passes over batches."""
+    single = type(problem)(
+        problem.layout, problem.params, problem.X[[sample]], problem.y[[sample]]
+    )  # fmt: skip
+    return single.gradient(**options)
+
+
+def test_all_weights_zero_in_an_epoch_change_nothing():
+    problem = make_problem(weighted=True)
+    problem.sample_weight[:] = 0
+    before = problem.params.copy()
+    assert train(problem, n_epochs=1) == [0]
+    np.testing.assert_array_equal(problem.params, before)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_not_a_number_is_not_hidden(bad):
+    problem = make_problem((4, 3), "relu")
+    problem.X[5, 1] = bad
+    loss = train(problem, n_epochs=1)[0]
+    assert np.isnan(loss) or not np.isfinite(problem.params).all()
