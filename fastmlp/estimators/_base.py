@@ -64,6 +64,23 @@ def constraints_for(
     )
 
 
+def _in_kernel_form(X: Any, dtype: np.dtype[Any]) -> Any:
+    """Return validated inputs as a C-contiguous array, or as CSR without duplicates."""
+    if issparse(X):
+        X = X.tocsr()
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+    if X.dtype == dtype:
+        return X
+    with np.errstate(over="ignore"):
+        converted = X.astype(dtype)
+    values = converted.data if issparse(X) else converted
+    if X.dtype.kind == "f" and X.dtype.itemsize > dtype.itemsize and not np.isfinite(values).all():
+        raise ValueError(f"Input X contains infinity or a value too large for {dtype!r}.")
+    return converted
+
+
 class BaseMLP(BaseEstimator, metaclass=ABCMeta):
     """A multilayer perceptron under scikit-learn's interface."""
 
@@ -177,17 +194,19 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
             **self._validate_data_options(),
         )
         y = self._validate_targets(y, is_incremental)
+        # A model keeps the precision of its first fit.
+        dtype = X.dtype if is_first_pass else self._parameters().dtype
+        X = _in_kernel_form(X, dtype)
         if sample_weight is not None:
-            sample_weight = validate_sample_weight(sample_weight, X, X.dtype)
-        X = X.tocsr() if issparse(X) else X
+            sample_weight = validate_sample_weight(sample_weight, X, dtype)
 
         layout = self._make_layout(X.shape[1], hidden, names, slopes)
-        targets = self._encode_targets(y, X.dtype)
+        targets = self._encode_targets(y, dtype)
         self._random_state = check_random_state(self.random_state)
         if is_first_pass:
-            self._start(layout, X.dtype)
+            self._start(layout, dtype)
         else:
-            self._go_on(layout, X.dtype)
+            self._go_on(layout)
 
         try:
             if self.solver == "lbfgs":
@@ -240,7 +259,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         self._optimizer: OptimizerState | None = None
         self._schedule = self._make_schedule()
 
-    def _go_on(self, layout: NetworkLayout, dtype: np.dtype[Any]) -> None:
+    def _go_on(self, layout: NetworkLayout) -> None:
         """Prepare a model that was fitted before for more training."""
         if layout.units != self._layout.units:
             raise ValueError(
@@ -255,9 +274,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
             grown[:n_common] = params[:n_common]
             params, self._optimizer = grown, None
         self._layout = layout
-        self._hold(params.astype(dtype, copy=False))
-        if self._optimizer is not None and self._optimizer.slots.dtype != dtype:
-            self._optimizer.slots = self._optimizer.slots.astype(dtype)
+        self._hold(params)
 
     def _run_epochs(
         self, X: Any, targets: Floats, weights: Floats | None, is_incremental: bool
@@ -361,7 +378,9 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
             outputs = predict_outputs(layout, params, data, n_jobs=1)
             if not np.isfinite(outputs).all():
                 return np.nan
-            return self._validation_score(outputs, held_targets, held_weights)
+            # Outputs that grow without bound are the trainer's to judge, not NumPy's.
+            with np.errstate(all="ignore"):
+                return self._validation_score(outputs, held_targets, held_weights)
 
         return score
 
@@ -461,10 +480,8 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         """Return the outputs for X, of shape (n_samples, n_outputs)."""
         check_is_fitted(self)
         params = self._parameters()
-        X = validate_data(
-            self, X, accept_sparse=["csr", "csc"], dtype=params.dtype, order="C", reset=False
-        )
-        X = X.tocsr() if issparse(X) else X
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], order="C", reset=False)
+        X = _in_kernel_form(X, params.dtype)
         return predict_outputs(
             self._layout, params, kernel_data(X, params.dtype), n_jobs=self.n_jobs
         )

@@ -19,6 +19,12 @@ __all__ = ["MLPClassifier"]
 Floats = NDArray[Any]
 
 
+_MIXED_LABELS = (
+    "y has class labels of several types, or missing ones, which cannot be ordered; make them all "
+    "strings or all numbers."
+)
+
+
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multilayer perceptron classifier, compiled.
 
@@ -230,11 +236,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return y
 
     def _learn_classes(self, labels: Any) -> None:
-        self._label_binarizer = LabelBinarizer().fit(labels)
+        try:
+            self._label_binarizer = LabelBinarizer().fit(labels)
+        except TypeError as error:
+            raise TypeError(f"{_MIXED_LABELS} {error}") from error
         self.classes_ = self._label_binarizer.classes_
 
     def _check_classes(self, y: Any) -> None:
-        classes = unique_labels(y)
+        try:
+            classes = unique_labels(y)
+        except TypeError as error:
+            raise TypeError(f"{_MIXED_LABELS} {error}") from error
         if self.warm_start:
             if set(classes) != set(self.classes_):
                 raise ValueError(
@@ -263,7 +275,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _stratification(self, targets: Floats) -> Floats | None:
         # scikit-learn stratifies where there is one output: two classes.
-        return targets[:, 0] if self.n_outputs_ == 1 else None
+        return targets != 0 if self.n_outputs_ == 1 else None
 
     def _validation_score(self, outputs: Floats, targets: Floats, weights: Floats | None) -> float:
         if self._is_multilabel or self.n_outputs_ == 1:
@@ -362,6 +374,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self.n_outputs_ == 1:
             return np.hstack([1 - outputs, outputs])
         if self.out_activation_ == "logistic":
+            # One probability per class, each by itself; all may underflow to zero.
+            totals = outputs.sum(axis=1, keepdims=True)
+            outputs[totals[:, 0] == 0] = 1
             outputs /= outputs.sum(axis=1, keepdims=True)
         return outputs
 

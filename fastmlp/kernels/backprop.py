@@ -65,13 +65,13 @@ def load_rows(network, data, rows, gathers, start, workspace):
         **Overwritten** in rows [start, start + rows.size) of the inputs, TARGETS and WEIGHT.
     """
     n_features, n_targets = network.layers[0, UNITS], data.n_targets
-    inputs, one = workspace.layers[VALUES], workspace.samples.dtype.type(1)
+    one = workspace.samples.dtype.type(1)
     targets, weights = workspace.samples[TARGETS], workspace.samples[WEIGHT]
     for i in range(rows.size):
         row, sample = start + i, rows[i]
         if gathers:
             source = data.X[sample * n_features : (sample + 1) * n_features]
-            out = inputs[row * n_features : (row + 1) * n_features]
+            out = workspace.gathered[row * n_features : (row + 1) * n_features]
             for j in range(n_features):
                 out[j] = source[j]
         for j in range(n_targets):

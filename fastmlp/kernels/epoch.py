@@ -23,8 +23,8 @@ from fastmlp.kernels.backprop import (
 from fastmlp.kernels.dense import bias_gradient
 from fastmlp.kernels.losses import has_loss_per_row
 from fastmlp.kernels.optimizers import corrected_rate, update
-from fastmlp.kernels.structures import BIASES, DELTAS, TERMS, UNITS, VALUES, WEIGHTS, rows_of
-from fastmlp.kernels.team import share, wait_for_all
+from fastmlp.kernels.structures import BIASES, DELTAS, TERMS, UNITS, WEIGHTS, rows_of
+from fastmlp.kernels.team import is_called_off, share, wait_for_all
 
 __all__ = ["predict", "run_batches"]
 
@@ -90,7 +90,7 @@ def run_batches(
         for part in range(thread, n_parts, team.size):
             loss = _forward_backward(
                 network, data, order, in_order, begin, n_rows, part, n_parts, scale, params,
-                workspace, team.shares_parameters,
+                workspace, team,
             )  # fmt: skip
             if not team.shares_parameters:
                 losses[part, 0] += n_rows / total * loss
@@ -141,13 +141,13 @@ def _first_inputs(network, data, in_order, position, row, n_rows, workspace):
     n_features = network.layers[0, UNITS]
     if in_order and not data.indptr.size:
         return data.X[position * n_features : (position + n_rows) * n_features]
-    return workspace.layers[VALUES][row * n_features : (row + n_rows) * n_features]
+    return workspace.gathered[row * n_features : (row + n_rows) * n_features]
 
 
 @kernel
 def _forward_backward(
     network, data, order, in_order, begin, n_rows, part, n_parts, scale, params, workspace,
-    shares_parameters,
+    team,
 ):  # fmt: skip
     """Run one part of a batch forward and its errors back to the first layer.
 
@@ -161,7 +161,7 @@ def _forward_backward(
     position, stop = share(n_rows, _GRAIN, part, n_parts)
     row, row_stop, beta, loss = position, stop, number(1), 0.0
     grads = workspace.gradients[0]
-    if not shares_parameters:
+    if not team.shares_parameters:
         row, row_stop = share(workspace.capacity, _GRAIN, part, n_parts)
         grads = workspace.gradients[part]
         beta = number(0)
@@ -169,6 +169,8 @@ def _forward_backward(
             grads[i] = beta
     # A part of a short batch may be empty: its gradient is zero, not what an old batch left.
     while position < stop or beta == 0:
+        if is_called_off(team.barrier):
+            break
         n_piece = min(row_stop - row, stop - position)
         samples = order[begin + position : begin + position + n_piece]
         load_rows(network, data, samples, not in_order and not data.indptr.size, row, workspace)
@@ -176,7 +178,7 @@ def _forward_backward(
         forward_pass(network, params, data, samples, inputs, row, row + n_piece, workspace)
         output_delta(network, params, row, row + n_piece, data.n_targets, workspace)
         backward_pass(network, params, row, row + n_piece, scale, workspace, grads)
-        if not shares_parameters:
+        if not team.shares_parameters:
             for layer in range(n_layers):
                 _add_layer_gradient(
                     network, data, samples, inputs, layer, row, n_piece, scale, beta, workspace,

@@ -78,7 +78,7 @@ def run_samples(network, data, order, first, last, rates, step, params, workspac
     delta = rows_of(workspace, DELTAS, network, 1, 0, 1)
     width_of_terms = 1 if has_loss_per_row(network.loss) else network.layers[n_layers, UNITS]
     # A few short arrays per call: which rows of W to touch, what to add to them, what to read.
-    rows = np.empty(2 * network.layers[n_layers, START], np.int64)
+    rows = np.empty(2 * (n_features + network.layers[n_layers, START]), np.int64)
     steps, values = np.empty(rows.size, params.dtype), np.empty(rows.size, params.dtype)
     linear = np.empty(width, params.dtype)
     for j in range(width):

@@ -34,11 +34,11 @@ class Network(NamedTuple):
     Attributes
     ----------
     layers : ndarray of int64, shape (L + 1, 7)
-        Row l is about layer l, the inputs being layer 0: UNITS, its width; START, the units before
-        it; and about the layer of weights that leads from it to the next: WEIGHTS and BIASES,
-        where they start in the flat parameter vector; ACTIVATION, the code of what follows;
-        KEEPS_INPUT, 1 where its derivative needs the pre-activation; SLOPE, where a learned slope
-        is in the parameter vector, or -1.
+        Row l is about layer l, the inputs being layer 0: UNITS, its width; START, the units of the
+        hidden layers before it. And about the layer of weights that leads from it to the next:
+        WEIGHTS and BIASES, where they start in the flat parameter vector; ACTIVATION, the code of
+        what follows; KEEPS_INPUT, 1 where its derivative needs the pre-activation; SLOPE, where a
+        learned slope is in the parameter vector, or -1.
     slopes : ndarray of float, shape (L,)
         Fixed slope parameter of each activation.
     n_weights : int
@@ -90,11 +90,12 @@ class Workspace(NamedTuple):
     ----------
     capacity : int
         Rows of a batch that fit.
-    layers : ndarray of shape (1 to 3, capacity * total units)
+    gathered : ndarray of shape (capacity * n_features,) or (0,)
+        Dense inputs of a batch whose samples are not next to each other.
+    layers : ndarray of shape (1 to 3, capacity * units of all layers but the inputs)
         Per layer of the network, a matrix of `capacity` rows, which `rows_of` finds. In VALUES
-        activations, the gathered batch being those of layer 0; in DELTAS the gradient of the loss
-        with respect to the pre-activations; in INPUTS pre-activations that were kept. Prediction
-        needs VALUES only.
+        activations; in DELTAS the gradient of the loss with respect to the pre-activations; in
+        INPUTS pre-activations that were kept. Prediction needs VALUES only.
     samples : ndarray of shape (3, capacity * n_outputs)
         Per row of a batch: TARGETS; TERMS, its terms of the loss; WEIGHT, its sample weight.
     gradients : ndarray of shape (n_shards, n_params)
@@ -102,6 +103,7 @@ class Workspace(NamedTuple):
     """
 
     capacity: int
+    gathered: Floats
     layers: Floats
     samples: Floats
     gradients: Floats
@@ -163,7 +165,7 @@ def rows_of(workspace, which, network, layer, start, stop):
     network : Network
         The network.
     layer : int
-        Layer, 0 for the inputs.
+        Layer, from 1.
     start, stop : int
         The rows.
 

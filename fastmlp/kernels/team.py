@@ -15,7 +15,7 @@ from numba.extending import intrinsic, overload
 
 from fastmlp._jit import inlined_kernel, kernel
 
-__all__ = ["share", "wait_for_all"]
+__all__ = ["is_called_off", "share", "wait_for_all"]
 
 # Then the operating system may run another thread: more threads than free cores must not spin.
 _SPINS_BEFORE_YIELD = 2000
@@ -62,7 +62,7 @@ def wait_for_all(size, barrier):
         Number of threads.
     barrier : ndarray of int64, shape (24,)
         Shared state, on cache lines of their own: arrivals at [0], generation at [8], and at
-        [16] whether a member will not come, so that nobody waits for it.
+        [16] whether the work is called off, so that nobody waits for a member that will not come.
 
     Returns
     -------
@@ -94,6 +94,8 @@ def _spin(size, barrier):
 @overload(wait_for_all)
 def _wait_for_all(size, barrier):
     def implementation(size, barrier):
+        if _load(barrier, 16):
+            return False
         return size == 1 or _spin(size, barrier)
 
     return implementation
@@ -119,3 +121,27 @@ def share(total, grain, part, parts):
     start = grains * part // parts * grain
     stop = grains * (part + 1) // parts * grain
     return min(start, total), min(stop, total)
+
+
+def is_called_off(barrier):
+    """Return whether the work is called off: nothing more need be done before `wait_for_all`.
+
+    Parameters
+    ----------
+    barrier : ndarray of int64, shape (24,)
+        As for `wait_for_all`.
+
+    Returns
+    -------
+    bool
+        Whether somebody set ``barrier[16]``.
+    """
+    return barrier[16] != 0
+
+
+@overload(is_called_off)
+def _is_called_off(barrier):
+    def implementation(barrier):
+        return _load(barrier, 16) != 0
+
+    return implementation

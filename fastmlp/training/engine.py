@@ -116,7 +116,11 @@ class Engine:
         self._network = layout.for_kernels(params.dtype)
         self._plan = make_plan(layout, params.dtype, min(batch_size, self.n_samples))
         self._workspace = make_workspace(
-            layout, params.dtype, self._plan.capacity, self._plan.n_shards
+            layout,
+            params.dtype,
+            self._plan.capacity,
+            n_shards=self._plan.n_shards,
+            gathers=data.indptr.size == 0 and self.n_batches > 1,
         )
         row = OPTIMIZERS[optimizer.name]
         hyper = np.array([hyperparameters[name] for name in row.hyperparameters], np.float64)
@@ -146,7 +150,7 @@ class Engine:
         reservation = reserve_threads(self._n_jobs, self._plan.useful_threads)
         n_threads = reservation.__enter__()
         self._held.append(reservation)
-        self._threads = ThreadTeam(n_threads)
+        self._threads = ThreadTeam(n_threads, caller_works=not self._plan.is_slow)
         self._threads.__enter__()
         self._held.append(self._threads)
         self._team = Team(n_threads, int(self._plan.shares_parameters), self._threads.barrier)

@@ -190,7 +190,7 @@ class NetworkLayout:
         """
         layers = np.zeros((self.n_layers + 1, 7), np.int64)
         layers[:, UNITS] = self.units
-        layers[:, START] = _exclusive_sums(self.units)
+        layers[1:, START] = _exclusive_sums(self.units[1:])
         layers[:-1, WEIGHTS] = _exclusive_sums(
             [fan_in * fan_out for fan_in, fan_out in self.shapes]
         )

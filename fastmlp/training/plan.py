@@ -19,6 +19,10 @@ _PIECE_BYTES = 512 * 1024
 _MIN_PIECE, _MAX_PIECE = 64, 512
 # Rows of a batch whose activations are all kept at once.
 _MAX_SHARED_ROWS = 1024
+# Multiply-adds that take a tenth of a second on a slow machine.
+_NOTICEABLE_WORK = 10**9
+# Multiply-adds per batch that end soon enough after a signal without a look between its pieces.
+_MAX_SHARED_WORK = 10**10
 # Multiply-adds per batch below which another thread costs more than it brings.
 _WORTH_A_THREAD = 300_000
 _ROWS_PER_SHARD = 64
@@ -41,12 +45,15 @@ class Plan:
         Rows of the workspace.
     useful_threads : int
         More threads would not help.
+    is_slow : bool
+        Whether a single batch takes so long that the caller must be free to notice a signal.
     """
 
     shares_parameters: bool
     n_shards: int
     capacity: int
     useful_threads: int
+    is_slow: bool = False
 
 
 def piece_rows(layout: NetworkLayout, dtype: DTypeLike) -> int:
@@ -64,7 +71,7 @@ def piece_rows(layout: NetworkLayout, dtype: DTypeLike) -> int:
     int
         A multiple of 16.
     """
-    row_bytes = 2 * sum(layout.units) * np.dtype(dtype).itemsize
+    row_bytes = (layout.units[0] + 2 * sum(layout.units[1:])) * np.dtype(dtype).itemsize
     return int(np.clip(_PIECE_BYTES // row_bytes // 16 * 16, _MIN_PIECE, _MAX_PIECE))
 
 
@@ -92,6 +99,7 @@ def make_plan(layout: NetworkLayout, dtype: DTypeLike, batch_size: int) -> Plan:
     activations = batch_size * sum(layout.units[1:])
     by_parameters = (
         batch_size <= _MAX_SHARED_ROWS
+        and work < _MAX_SHARED_WORK
         and not layout.learned_slopes
         and (work < 2 * _WORTH_A_THREAD or activations < 2 * layout.n_params)
     )
@@ -101,11 +109,16 @@ def make_plan(layout: NetworkLayout, dtype: DTypeLike, batch_size: int) -> Plan:
     n_shards = int(np.clip(batch_size // _ROWS_PER_SHARD, 1, _MAX_SHARDS))
     n_shards = 1 if useful == 1 else 1 << (n_shards.bit_length() - 1)
     rows = min(piece_rows(layout, dtype), -(-batch_size // (16 * n_shards)) * 16)
-    return Plan(False, n_shards, n_shards * rows, min(useful, n_shards))
+    return Plan(False, n_shards, n_shards * rows, min(useful, n_shards), work > _NOTICEABLE_WORK)
 
 
 def make_workspace(
-    layout: NetworkLayout, dtype: DTypeLike, capacity: int, n_shards: int = 0
+    layout: NetworkLayout,
+    dtype: DTypeLike,
+    capacity: int,
+    *,
+    n_shards: int = 0,
+    gathers: bool = False,
 ) -> Workspace:
     """Allocate the buffers of `capacity` rows.
 
@@ -119,6 +132,8 @@ def make_workspace(
         Rows that fit.
     n_shards : int, default=0
         Gradients to keep; 0 for prediction, which needs no deltas either.
+    gathers : bool, default=False
+        Whether dense inputs are gathered.
 
     Returns
     -------
@@ -129,7 +144,8 @@ def make_workspace(
     keeps_input = trains and any(ACTIVATIONS[name].keeps_input for name in layout.activations)
     return Workspace(
         capacity=capacity,
-        layers=np.empty((1 + trains + keeps_input, capacity * sum(layout.units)), dtype),
+        gathered=np.empty(capacity * layout.units[0] * gathers, dtype),
+        layers=np.empty((1 + trains + keeps_input, capacity * sum(layout.units[1:])), dtype),
         samples=np.empty((3, capacity * layout.units[-1] * trains), dtype),
         gradients=np.empty((n_shards, layout.n_params), dtype),
     )

@@ -131,7 +131,7 @@ def single_threaded_blas() -> Iterator[None]:
 
 
 class ThreadTeam:
-    """A fixed number of threads that run one function at once, the caller being the first.
+    """A fixed number of threads that run one function at once.
 
     A barrier inside the function is safe: no member ever waits in a queue behind another, and a
     member that fails or is interrupted releases the others.
@@ -139,7 +139,9 @@ class ThreadTeam:
     Parameters
     ----------
     size : int
-        Number of threads, the caller included.
+        Number of threads.
+    caller_works : bool, default=True
+        Whether the caller is the first of them. Else it only waits, and can be interrupted.
 
     Attributes
     ----------
@@ -147,8 +149,9 @@ class ThreadTeam:
         For :func:`fastmlp.kernels.team.wait_for_all`.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, caller_works: bool = True) -> None:
         self.size = size
+        self._caller_works = caller_works
         self.barrier = np.zeros(24, np.int64)
         self._threads: list[threading.Thread] = []
         self._tasks: list[queue.SimpleQueue[Any]] = []
@@ -162,7 +165,7 @@ class ThreadTeam:
         ThreadTeam
             This team.
         """
-        for number in range(1, self.size):
+        for number in range(int(self._caller_works), self.size):
             tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
             self._tasks.append(tasks)
             thread = threading.Thread(
@@ -217,11 +220,13 @@ class ThreadTeam:
         try:
             for tasks in self._tasks:
                 tasks.put(function)
-            function(0)
+            if self._caller_works:
+                function(0)
+            errors = [error for error in (self._done.get() for _ in self._tasks) if error]
         except BaseException:
-            # An interrupt before the caller's turn: the others must not wait for it.
+            # An interrupt: the others must not wait for a caller whose turn has not come, nor
+            # finish a long batch.
             self.barrier[16] = 1
             raise
-        errors = [error for error in (self._done.get() for _ in self._tasks) if error]
         if errors:
             raise errors[0]

@@ -215,5 +215,7 @@ def fit_epochs(
                     return Stop.CONVERGED
                 progress.no_improvement_count = 0
     except KeyboardInterrupt:
+        if not np.isfinite(engine.params).all():
+            engine.params[:] = finite_params
         return Stop.INTERRUPTED
     return Stop.MAX_ITER

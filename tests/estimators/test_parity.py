@@ -163,7 +163,7 @@ def test_trajectory_in_float32(case):
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize(
     ("hidden_layer_sizes", "batch_size", "n_samples"),
-    [((100,), 200, 1797), ((130, 70, 33), 333, 1001), ((257,), 1, 150), ((50, 50), 1500, 1500)],
+    [((100,), 200, 1797), ((130, 70, 33), 333, 1001), ((257,), 1, 80), ((50, 50), 1500, 1500)],
 )
 def test_larger_networks(hidden_layer_sizes, batch_size, n_samples, solver, is_sparse):
     # Large enough for all that small ones are spared: tiles, threads, remainders of both.

@@ -1,0 +1,294 @@
+"""The team of threads, the budget it is drawn from, and BLAS's own threads."""
+
+import multiprocessing
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+from fastmlp.training import threads
+from fastmlp.training.threads import (
+    ThreadTeam,
+    available_cores,
+    reserve_threads,
+    single_threaded_blas,
+)
+from tests.kernels import compiled
+from tests.kernels.compiled import IS_COMPILED
+
+needs_compiler = pytest.mark.skipif(not IS_COMPILED, reason="threads meet in compiled code only")
+SIZES = [1, 2, 3, 4]
+
+
+def team_threads():
+    """The running threads of any team."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("fastmlp-")]
+
+
+def within_seconds(function, seconds=20):
+    """Call a function that must not hang; return its error, if any."""
+    outcome = []
+
+    def call():
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001  # reported to the caller
+            outcome.append(error)
+        else:
+            outcome.append(None)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "it hangs"
+    return outcome[0]
+
+
+# --------------------------------------------------------------------------------------
+# The team
+# --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_member_runs_once_at_the_same_time(size):
+    meeting = threading.Barrier(size, timeout=20)
+    with ThreadTeam(size) as team:
+        for _ in range(20):
+            calls = []
+
+            def work(number, calls=calls):
+                meeting.wait()  # passes only if all members are in here
+                calls.append((number, threading.get_ident()))
+
+            team.run(work)
+            assert sorted(number for number, _ in calls) == list(range(size))
+            assert len({ident for _, ident in calls}) == size
+            assert dict(calls)[0] == threading.get_ident()
+    assert team_threads() == []
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", SIZES)
+def test_members_meet_in_compiled_code(size):
+    passed = [0] * size
+    with ThreadTeam(size) as team:
+
+        def work(number):
+            passed[number] = compiled.meet(size, team.barrier, 500)
+
+        for _ in range(3):
+            team.run(work)
+            assert passed == [500] * size
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
+def test_error_of_any_member_reaches_the_caller(kind, size):
+    for failing in range(size):
+        team = ThreadTeam(size)
+
+        def work(number, failing=failing):
+            if number == failing:
+                raise kind(str(number))
+
+        with pytest.raises(kind, match=str(failing)), team:
+            team.run(work)
+    assert team_threads() == []
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_failing_member_releases_those_who_wait_for_it(size):
+    for failing in range(size):
+        passed = [None] * size
+
+        def fit(failing=failing, passed=passed):
+            with ThreadTeam(size) as team:
+
+                def work(number):
+                    if number == failing:
+                        time.sleep(0.02)
+                        raise ValueError(str(number))
+                    passed[number] = compiled.meet(size, team.barrier, 10)
+
+                team.run(work)
+
+        error = within_seconds(fit)
+        assert isinstance(error, ValueError)
+        assert str(error) == str(failing)
+        assert passed == [None if member == failing else 0 for member in range(size)]
+    assert team_threads() == []
+
+
+def test_threads_do_not_keep_the_process_alive():
+    with ThreadTeam(3):
+        assert len(team_threads()) == 2
+        assert all(thread.daemon for thread in team_threads())
+
+
+# --------------------------------------------------------------------------------------
+# The budget
+# --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def eight_cores(monkeypatch):
+    """Pretend that the process may use eight cores."""
+    monkeypatch.setattr(threads, "available_cores", lambda: 8)
+
+
+def test_available_cores():
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "useful", "granted"),
+    [
+        (None, 100, 8), (None, 3, 3), (None, 0, 1), (None, 1, 1),
+        (1, 100, 1), (3, 100, 3), (20, 100, 20), (3, 2, 2), (3, 0, 1),
+        (-1, 100, 8), (-2, 100, 7), (-8, 100, 1), (-100, 100, 1), (-1, 4, 4),
+    ],
+)  # fmt: skip
+def test_n_jobs(n_jobs, useful, granted, eight_cores):
+    with reserve_threads(n_jobs, useful) as n_threads:
+        assert n_threads == granted
+
+
+def test_fits_that_overlap_share_the_cores(eight_cores):
+    with reserve_threads(None, 5) as first, reserve_threads(None, 100) as second:
+        assert (first, second) == (5, 3)
+        # There is always one thread: the caller's own.
+        with reserve_threads(None, 100) as third, reserve_threads(None, 100) as fourth:
+            assert (third, fourth) == (1, 1)
+        # Who asks for a number gets it.
+        with reserve_threads(4, 100) as fifth, reserve_threads(-1, 100) as sixth:
+            assert (fifth, sixth) == (4, 8)
+    with reserve_threads(None, 100) as all_again:
+        assert all_again == 8
+
+
+def test_threads_are_given_back_after_an_error(eight_cores):
+    with pytest.raises(ZeroDivisionError), reserve_threads(None, 100):
+        _ = 1 / 0
+    with reserve_threads(None, 100) as n_threads:
+        assert n_threads == 8
+
+
+def test_one_thread_in_a_worker_thread(eight_cores):
+    granted = []
+
+    def work():
+        with reserve_threads(None, 100) as automatic, reserve_threads(3, 100) as chosen:
+            granted.extend([automatic, chosen])
+
+    assert within_seconds(work) is None
+    assert granted == [1, 3]
+
+
+def test_one_thread_in_a_worker_process(eight_cores, monkeypatch):
+    monkeypatch.setattr(multiprocessing, "parent_process", object)
+    with reserve_threads(None, 100) as automatic, reserve_threads(-1, 100) as chosen:
+        assert (automatic, chosen) == (1, 8)
+
+
+# --------------------------------------------------------------------------------------
+# BLAS
+# --------------------------------------------------------------------------------------
+
+
+def blas_threads():
+    """Threads of each BLAS library that is loaded."""
+    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info()
+            if pool["user_api"] == "blas"]  # fmt: skip
+
+
+@pytest.fixture
+def two_blas_threads():
+    """Let BLAS use two threads, whatever the machine."""
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        assert set(blas_threads()) == {2}
+        yield
+
+
+def test_blas_has_one_thread_for_a_while(two_blas_threads):
+    with single_threaded_blas():
+        assert set(blas_threads()) == {1}
+        with single_threaded_blas():
+            assert set(blas_threads()) == {1}
+        assert set(blas_threads()) == {1}
+    assert set(blas_threads()) == {2}
+
+
+def test_blas_gets_its_threads_back_after_an_error(two_blas_threads):
+    with pytest.raises(ZeroDivisionError), single_threaded_blas():
+        _ = 1 / 0
+    assert set(blas_threads()) == {2}
+    with pytest.raises(KeyboardInterrupt), single_threaded_blas(), single_threaded_blas():
+        raise KeyboardInterrupt
+    assert set(blas_threads()) == {2}
+
+
+def test_blas_gets_its_threads_back_after_overlapping_fits(two_blas_threads):
+    inner_started, outer_ended, seen = threading.Event(), threading.Event(), []
+
+    def fit():
+        with single_threaded_blas():
+            inner_started.set()
+            outer_ended.wait(20)
+            seen.append(set(blas_threads()))
+
+    thread = threading.Thread(target=fit, daemon=True)
+    with single_threaded_blas():
+        thread.start()
+        assert inner_started.wait(20)
+    seen.append(set(blas_threads()))  # the other still runs
+    outer_ended.set()
+    thread.join(20)
+    assert seen == [{1}, {1}]
+    assert set(blas_threads()) == {2}
+
+
+def test_blas_has_one_thread_in_a_worker_thread(two_blas_threads):
+    # threadpoolctl lets the first thread that sets a limit keep that right.
+    with single_threaded_blas():
+        pass
+    seen = []
+
+    def fit():
+        with single_threaded_blas():
+            seen.append(set(blas_threads()))
+        seen.append(set(blas_threads()))
+
+    assert within_seconds(fit) is None
+    assert seen == [{1}, {2}]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_forked_child_starts_anew(two_blas_threads, eight_cores):
+    with single_threaded_blas(), reserve_threads(None, 6):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                with reserve_threads(-1, 100), reserve_threads(7, 100):
+                    is_fresh = threads._shared.reserved == 15
+                with single_threaded_blas():
+                    is_limited = set(blas_threads()) == {1}
+                status = 0 if is_fresh and is_limited and set(blas_threads()) == {2} else 2
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(child, 0)
+        assert set(blas_threads()) == {1}
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert set(blas_threads()) == {2}
+
+
+def test_barrier_lies_on_separate_cache_lines():
+    team = ThreadTeam(2)
+    assert team.barrier.dtype == np.int64
+    assert team.barrier.shape == (24,)
+    assert not team.barrier.any()
