@@ -27,7 +27,7 @@ from fastmlp.estimators._validation import (
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.training.data import kernel_data
-from fastmlp.training.engine import Engine, OptimizerState, predict_outputs
+from fastmlp.training.engine import Engine, OptimizerState, Predictor
 from fastmlp.training.lbfgs import fit_lbfgs
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.schedules import SCHEDULES, Constant
@@ -369,13 +369,13 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
     def _make_scorer(
         self, X: Any, targets: Floats, weights: Floats | None, held_out: NDArray[np.int64]
     ) -> Any:
-        params, layout = self._params, self._layout
-        data = kernel_data(X[held_out], params.dtype)
+        predictor = Predictor(self._layout, self._params)
+        data = kernel_data(X[held_out], self._params.dtype)
         held_targets = targets[held_out]
         held_weights = None if weights is None else weights[held_out]
 
         def score() -> float:
-            outputs = predict_outputs(layout, params, data, n_jobs=1)
+            outputs = predictor(data, n_jobs=1)
             if not np.isfinite(outputs).all():
                 return np.nan
             # Outputs that grow without bound are the trainer's to judge, not NumPy's.
@@ -440,7 +440,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
 
     def _hold(self, params: Floats) -> None:
         """Take a flat vector as the model's parameters, with `coefs_`, `intercepts_` as views."""
-        self._params = params
+        self._params, self._predictor = params, Predictor(self._layout, params)
         self.coefs_, self.intercepts_ = self._layout.unpack(params)
 
     def _parameters(self) -> Floats:
@@ -449,18 +449,27 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         Assigning to an element of `coefs_` replaces a view by another array, and so does copying
         or unpickling the model.
         """
-        params = self.__dict__.get("_params")
-        arrays = [*self.coefs_, *self.intercepts_]
-        if params is not None and all(array.base is params for array in arrays):
-            return params
+        if self._holds_parameters():
+            return self._params
         params = np.empty(self._layout.n_params, self.coefs_[0].dtype)
         coefs, intercepts = self._layout.unpack(params)
-        for view, array in zip([*coefs, *intercepts], arrays, strict=True):
-            view[...] = array
+        for views, arrays in ((coefs, self.coefs_), (intercepts, self.intercepts_)):
+            for view, array in zip(views, arrays, strict=True):
+                view[...] = array
         if learned := self._layout.learned_slopes:
             params[-len(learned) :] = [self.activation_slopes_[layer] for layer in learned]
-        self._params, self.coefs_, self.intercepts_ = params, coefs, intercepts
+        self._hold(params)
         return params
+
+    def _holds_parameters(self) -> bool:
+        """Return whether `coefs_` and `intercepts_` still are views on the flat vector."""
+        params = self.__dict__.get("_params")
+        if params is None:
+            return False
+        for array in self.coefs_:
+            if array.base is not params:
+                return False
+        return all(array.base is params for array in self.intercepts_)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to copy or pickle, each parameter once.
@@ -468,23 +477,30 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         Returns
         -------
         dict
-            Everything but the flat vector.
+            Everything but the flat vector and what is built on it.
         """
         state: dict[str, Any] = dict(super().__getstate__())
         state.pop("_params", None)
+        state.pop("_predictor", None)
         return state
 
     # -- prediction ---------------------------------------------------------------------------
 
     def _outputs(self, X: Any) -> Floats:
         """Return the outputs for X, of shape (n_samples, n_outputs)."""
+        # scikit-learn's checks take longer than a small network. Names of features, which a plain
+        # array lacks, are theirs to complain of.
+        predictor = self.__dict__.get("_predictor")
+        if predictor is not None and predictor.accepts(X) and self._holds_parameters():
+            if "feature_names_in_" not in self.__dict__:
+                outputs = predictor.few_rows(X)
+                if outputs is not None:
+                    return outputs
         check_is_fitted(self)
         params = self._parameters()
         X = validate_data(self, X, accept_sparse=["csr", "csc"], order="C", reset=False)
         X = _in_kernel_form(X, params.dtype)
-        return predict_outputs(
-            self._layout, params, kernel_data(X, params.dtype), n_jobs=self.n_jobs
-        )
+        return self._predictor(kernel_data(X, params.dtype), n_jobs=self.n_jobs)
 
     def __sklearn_tags__(self) -> Tags:
         """Return scikit-learn's tags: sparse input is accepted.

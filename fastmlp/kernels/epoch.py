@@ -23,7 +23,18 @@ from fastmlp.kernels.backprop import (
 from fastmlp.kernels.dense import bias_gradient
 from fastmlp.kernels.losses import has_loss_per_row
 from fastmlp.kernels.optimizers import corrected_rate, update
-from fastmlp.kernels.structures import BIASES, DELTAS, TERMS, UNITS, WEIGHTS, rows_of
+from fastmlp.kernels.structures import (
+    BIASES,
+    DELTAS,
+    START,
+    TERMS,
+    UNITS,
+    WEIGHTS,
+    Data,
+    Network,
+    Workspace,
+    rows_of,
+)
 from fastmlp.kernels.team import is_called_off, share, wait_for_all
 
 __all__ = ["predict", "run_batches"]
@@ -272,32 +283,55 @@ def _update_slice(network, rate, l2, step, params, workspace, team, thread):
 
 
 @entry_point
-def predict(network, data, begin, end, params, workspace, out):
+def predict(layers, slopes, params, X, indptr, indices, begin, end, values, out):
     """Run the samples [begin, end) forward.
+
+    A call from Python costs time per argument, and much more for a tuple: these are plain arrays.
 
     Parameters
     ----------
-    network : Network
-        The network.
-    data : Data
-        All samples; their targets are not read.
-    begin, end : int
-        Which samples.
+    layers, slopes : ndarray
+        As in `Network`.
     params : ndarray of shape (n_params,)
         All parameters.
-    workspace : Workspace
-        **Overwritten.** Not shared with other threads.
+    X, indptr, indices : ndarray
+        As in `Data`.
+    begin, end : int
+        Which samples.
+    values : ndarray of shape (1, n_rows * units of all layers but the inputs)
+        Room for some rows. **Overwritten.** Not shared with other threads.
     out : ndarray of shape (n_samples * n_outputs,)
         **Overwritten** by the outputs, output activation applied, of these samples.
+
+    Returns
+    -------
+    bool
+        Whether every dense input is finite.
     """
-    n_outputs = network.layers[network.layers.shape[0] - 1, UNITS]
-    samples = np.arange(begin, end)
+    n_layers, n_features = layers.shape[0] - 1, layers[0, UNITS]
+    n_outputs = layers[n_layers, UNITS]
+    n_units = layers[n_layers, START] + n_outputs
+    nowhere = np.empty(0, params.dtype)
+    network = Network(layers, slopes, 0, 0, 0)
+    data = Data(X, indptr, indices, nowhere, 0, nowhere)
+    workspace = Workspace(values.size // n_units, nowhere, values, values, values)
+    samples = np.arange(begin, end if indptr.size else begin)
     for position in range(begin, end, workspace.capacity):
         n_rows = min(workspace.capacity, end - position)
         inputs = _first_inputs(network, data, True, position, 0, n_rows, workspace)
         some = samples[position - begin : position - begin + n_rows]
         forward_pass(network, params, data, some, inputs, 0, n_rows, workspace)
-        values = output_values(network, params, 0, n_rows, workspace)
+        outputs = output_values(network, params, 0, n_rows, workspace)
         piece = out[position * n_outputs : (position + n_rows) * n_outputs]
-        for i in range(values.size):
-            piece[i] = values[i]
+        for i in range(outputs.size):
+            piece[i] = outputs[i]
+    return indptr.size > 0 or _are_finite(X[begin * n_features : end * n_features])
+
+
+@kernel
+def _are_finite(x):
+    # 0 for a finite number, else NaN.
+    total = x.dtype.type(0)
+    for i in range(x.size):
+        total += x[i] - x[i]
+    return total == 0

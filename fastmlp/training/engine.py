@@ -22,7 +22,7 @@ from fastmlp.training.network import NetworkLayout
 from fastmlp.training.plan import make_plan, make_workspace, piece_rows
 from fastmlp.training.threads import ThreadTeam, reserve_threads, single_threaded_blas
 
-__all__ = ["Engine", "OptimizerState", "predict_outputs"]
+__all__ = ["Engine", "OptimizerState", "Predictor"]
 
 Floats = NDArray[Any]
 
@@ -242,40 +242,102 @@ class Engine:
         self._threads.run(work)
 
 
-def predict_outputs(
-    layout: NetworkLayout, params: Floats, data: Data, n_jobs: int | None = None
-) -> Floats:
-    """Return the outputs of a network.
+class Predictor:
+    """Runs one network forward, with what does not change between calls prepared.
+
+    Safe to call from several threads at once.
 
     Parameters
     ----------
     layout : NetworkLayout
         The network.
     params : ndarray of shape (n_params,)
-        Its parameters.
-    data : Data
-        The samples.
-    n_jobs : int or None
-        As for `reserve_threads`; small work stays on one thread.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_outputs)
-        Output activation applied.
+        Its parameters, read at each call.
     """
-    n_samples, n_outputs = n_samples_of(data, layout.units[0]), layout.units[-1]
-    out = np.empty((n_samples, n_outputs), params.dtype)
-    network = layout.for_kernels(params.dtype)
-    rows = min(piece_rows(layout, params.dtype), max(n_samples, 1))
-    useful = min(n_samples * layout.n_weights // _WORTH_A_THREAD, n_samples // rows)
-    with single_threaded_blas(), reserve_threads(n_jobs, useful) as n_threads:
-        bounds = [n_samples * part // n_threads for part in range(n_threads + 1)]
 
-        def work(thread: int) -> None:
-            workspace = make_workspace(layout, params.dtype, rows)
-            begin, end = bounds[thread], bounds[thread + 1]
-            predict(network, data, begin, end, params, workspace, out.reshape(-1))
+    def __init__(self, layout: NetworkLayout, params: Floats) -> None:
+        self.layout, self.params = layout, params
+        network = layout.for_kernels(params.dtype)
+        self._network = network.layers, network.slopes, params
+        self._dense = np.empty(0, np.int64), np.empty(0, np.int32)
+        self._n_features, self._n_outputs = layout.units[0], layout.units[-1]
+        self._n_units = sum(layout.units[1:])
+        self._rows = piece_rows(layout, params.dtype)
 
-        with ThreadTeam(n_threads) as team:
-            team.run(work)
-    return out
+    def few_rows(self, X: Floats) -> Floats | None:
+        """Return the outputs for a few rows, fast.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Inputs, a C-contiguous and writable array of the parameters' dtype, at most as many
+            rows as pass through the network at once.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs) or None
+            The outputs; None if an input is not finite.
+        """
+        n_samples = X.shape[0]
+        out = np.empty((n_samples, self._n_outputs), X.dtype)
+        values = np.empty((1, n_samples * self._n_units), X.dtype)
+        is_finite = predict(
+            *self._network, X.reshape(-1), *self._dense, 0, n_samples, values, out.reshape(-1)
+        )
+        return out if is_finite else None
+
+    def accepts(self, X: Any) -> bool:
+        """Return whether `few_rows` can take X as it is.
+
+        Parameters
+        ----------
+        X : object
+            Anything.
+
+        Returns
+        -------
+        bool
+            Whether X is such an array.
+        """
+        return (
+            type(X) is np.ndarray
+            and X.dtype == self.params.dtype
+            and X.ndim == 2
+            and X.shape[1] == self._n_features
+            and 0 < X.shape[0] <= self._rows
+            and X.flags.carray
+        )
+
+    def __call__(self, data: Data, n_jobs: int | None = None) -> Floats:
+        """Return the outputs for any number of samples.
+
+        Parameters
+        ----------
+        data : Data
+            The samples, validated.
+        n_jobs : int or None
+            As for `reserve_threads`; small work stays on one thread.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            Output activation applied.
+        """
+        n_samples = n_samples_of(data, self._n_features)
+        dtype = self.params.dtype
+        out = np.empty((n_samples, self._n_outputs), dtype)
+        rows = min(self._rows, max(n_samples, 1))
+        useful = min(n_samples * self.layout.n_weights // _WORTH_A_THREAD, n_samples // rows)
+        with single_threaded_blas(), reserve_threads(n_jobs, useful) as n_threads:
+            bounds = [n_samples * part // n_threads for part in range(n_threads + 1)]
+
+            def work(thread: int) -> None:
+                predict(
+                    *self._network, data.X, data.indptr, data.indices, bounds[thread],
+                    bounds[thread + 1], np.empty((1, rows * self._n_units), dtype),
+                    out.reshape(-1),
+                )  # fmt: skip
+
+            with ThreadTeam(n_threads) as team:
+                team.run(work)
+        return out

@@ -1,0 +1,237 @@
+"""The engine: what does not depend on the number of threads, on gathering, or on pieces."""
+
+import threading
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.training import engine as engine_module
+from fastmlp.training.data import kernel_data
+from fastmlp.training.engine import OptimizerState, predict_outputs
+from fastmlp.training.plan import Plan, make_plan
+from tests import reference
+from tests.kernels.networks import make_problem
+
+FLOATS = [np.float32, np.float64]
+N_SAMPLES = 90
+
+
+def train(problem, n_jobs, optimizer="adam", batch_size=40, n_epochs=3, X=None, rate=0.01):
+    """Train a copy of the problem; return the losses and the parameters."""
+    problem, losses = problem.copy(), []
+    with problem.engine(
+        optimizer, X=X, n_jobs=n_jobs, batch_size=batch_size, alpha=0.1
+    ) as engine:  # fmt: skip
+        for epoch in range(n_epochs):
+            order = np.random.RandomState(epoch).permutation(len(problem.X))
+            losses.append(engine.run_epoch(order, False, np.full(engine.n_batches, rate)))
+    return np.array(losses), problem.params
+
+
+@pytest.fixture
+def force_plan(monkeypatch):
+    """Make engines follow a given plan."""
+    return lambda plan: monkeypatch.setattr(engine_module, "make_plan", lambda *_: plan)
+
+
+# --------------------------------------------------------------------------------------
+# Threads
+# --------------------------------------------------------------------------------------
+
+SHARES_SAMPLES = [Plan(False, 1, 16, 3), Plan(False, 2, 32, 3), Plan(False, 4, 64, 3)]
+SHARES_PARAMETERS = Plan(True, 1, 40, 3)
+OPTIONS = [
+    {"optimizer": "adam"},
+    {"optimizer": "nesterov"},
+    {"optimizer": "sgd", "batch_size": 7},
+    {"optimizer": "momentum", "batch_size": 1},
+]
+
+
+def variants(dtype):
+    """A plain problem, one with sample weights of which a whole batch is zero, a sparse one."""
+    options = {"loss": "softmax_cross_entropy", "n_samples": N_SAMPLES, "dtype": dtype}
+    weighted = make_problem(weighted=True, **options)
+    weighted.sample_weight[np.random.RandomState(0).permutation(N_SAMPLES)[:40]] = 0
+    plain = make_problem(**options)
+    return [(plain, plain.X), (weighted, weighted.X), (plain, sparse.csr_array(plain.X))]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options["optimizer"])
+@pytest.mark.parametrize("plan", SHARES_SAMPLES, ids=lambda plan: f"{plan.n_shards} shards")
+def test_shards_give_bit_equal_weights_with_any_number_of_threads(plan, options, dtype, force_plan):
+    force_plan(plan)
+    for problem, X in variants(dtype):
+        losses, params = train(problem, 1, X=X, **options)
+        assert np.isfinite(losses).all()
+        for n_jobs in (2, 3, 3):
+            _, others = train(problem, n_jobs, X=X, **options)
+            np.testing.assert_array_equal(others, params)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options["optimizer"])
+def test_shared_parameters_give_equal_weights_to_rounding(options, dtype, force_plan):
+    # Products of more or fewer rows may be summed by different loops of the BLAS.
+    tolerance = 1e-12 if dtype is np.float64 else 2e-4
+    force_plan(SHARES_PARAMETERS)
+    for problem, X in variants(dtype):
+        losses, params = train(problem, 1, X=X, **options)
+        for n_jobs in (2, 3):
+            other_losses, others = train(problem, n_jobs, X=X, **options)
+            np.testing.assert_allclose(others, params, rtol=tolerance, atol=tolerance)
+            np.testing.assert_allclose(other_losses, losses, rtol=tolerance)
+            # With the same number of threads everything is repeated bit for bit.
+            _, again = train(problem, n_jobs, X=X, **options)
+            np.testing.assert_array_equal(again, others)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, 3])
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options["optimizer"])
+def test_all_plans_agree(options, n_jobs, force_plan):
+    for problem, X in variants(np.float64):
+        results = []
+        for plan in [SHARES_PARAMETERS, *SHARES_SAMPLES]:
+            force_plan(plan)
+            results.append(train(problem, n_jobs, X=X, **options))
+        for losses, params in results[1:]:
+            np.testing.assert_allclose(losses, results[0][0], rtol=1e-11)
+            np.testing.assert_allclose(params, results[0][1], rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("activation", ["tanh", "prelu"])
+def test_threads_of_the_usual_plan(activation, dtype):
+    problem = make_problem((64,), "tanh", n_features=50, n_samples=500, dtype=dtype)
+    if activation == "prelu":  # a learned slope: threads share samples
+        layout = make_problem((64,), "tanh", n_features=50).layout
+        layout = type(layout)(layout.units, ("prelu", "identity"), (0.2, None), layout.loss)
+        params = layout.initial_params(np.random.RandomState(0), dtype)
+        problem = type(problem)(layout, params, problem.X, problem.y)
+    plan = make_plan(problem.layout, np.dtype(dtype), 256)
+    assert plan.useful_threads >= 3
+    assert plan.shares_parameters == (activation == "tanh")
+
+    _, params = train(problem, 1, batch_size=256)
+    tolerance = 1e-12 if dtype is np.float64 else 2e-4
+    for n_jobs in (2, 3):
+        _, others = train(problem, n_jobs, batch_size=256)
+        if plan.shares_parameters:
+            np.testing.assert_allclose(others, params, rtol=tolerance, atol=tolerance)
+        else:
+            np.testing.assert_array_equal(others, params)
+        np.testing.assert_array_equal(train(problem, n_jobs, batch_size=256)[1], others)
+
+
+def test_an_error_inside_releases_the_threads(force_plan):
+    force_plan(SHARES_PARAMETERS)
+    problem = make_problem(n_samples=40)
+    engine = problem.engine(n_jobs=3)
+    with pytest.raises(KeyError), engine:
+        raise KeyError(engine.loss_and_gradient(np.arange(40)))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fastmlp-")]
+    # It can be entered again.
+    with engine:
+        assert np.isfinite(engine.loss_and_gradient(np.arange(40))[0])
+
+
+# --------------------------------------------------------------------------------------
+# Batches and their order
+# --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 16, 25, N_SAMPLES])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gathering_is_as_good_as_sorting_beforehand(weighted, batch_size):
+    problem = make_problem(n_samples=N_SAMPLES, weighted=weighted)
+    order = np.random.RandomState(0).permutation(N_SAMPLES)
+    weights = None if problem.sample_weight is None else problem.sample_weight[order]
+    ordered = type(problem)(
+        problem.layout, problem.params.copy(), problem.X[order], problem.y[order], weights
+    )
+    losses = []
+    for some, rows, in_order in [
+        (problem, order, False), (ordered, np.arange(N_SAMPLES), True),
+    ]:  # fmt: skip
+        with some.engine("adam", batch_size=batch_size) as engine:
+            losses.append(engine.run_epoch(rows, in_order, np.full(engine.n_batches, 0.01)))
+    assert losses[0] == losses[1]
+    np.testing.assert_array_equal(problem.params, ordered.params)
+
+
+@pytest.mark.parametrize("batch_size", [1, 16, 25, 60])
+def test_some_of_the_samples(batch_size):
+    problem = make_problem(n_samples=N_SAMPLES)
+    chosen = np.random.RandomState(0).permutation(N_SAMPLES)[:60]
+    part = type(problem)(
+        problem.layout, problem.params.copy(), problem.X[chosen], problem.y[chosen]
+    )
+    with problem.engine("adam", batch_size=batch_size) as engine:
+        engine.n_samples, engine.n_batches = 60, -(-60 // batch_size)
+        loss = engine.run_epoch(chosen, False, np.full(engine.n_batches, 0.01))
+    with part.engine("adam", batch_size=batch_size) as engine:
+        assert engine.run_epoch(np.arange(60), True, np.full(engine.n_batches, 0.01)) == loss
+    np.testing.assert_array_equal(problem.params, part.params)
+
+
+def test_batch_without_weight_is_skipped():
+    problem = make_problem(n_samples=30, weighted=True)
+    problem.sample_weight[10:20] = 0
+    state_of = {}
+    with problem.engine("adam", batch_size=10) as engine:
+        losses = engine.run_epoch(np.arange(30), True, np.full(3, 0.01))
+        state_of["skipped"] = engine._step.count[0]
+    assert np.isfinite(losses)
+    assert np.isfinite(problem.params).all()
+    # Adam counts the steps that were taken.
+    assert state_of["skipped"] == 2
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizer_starts_from_nothing(name):
+    state = OptimizerState.start(name, np.ones(7, np.float32))
+    assert state.name == name
+    assert state.slots.shape == (OPTIMIZERS[name].n_slots, 7)
+    assert state.slots.dtype == np.float32
+    assert not state.slots.any()
+    assert state.count.tolist() == [0]
+
+
+# --------------------------------------------------------------------------------------
+# Prediction
+# --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n_jobs", [None, 1, 2, 3])
+@pytest.mark.parametrize("n_samples", [1, 15, 16, 17, 90])
+def test_predictions_do_not_depend_on_pieces_and_threads(n_samples, n_jobs, dtype, monkeypatch):
+    problem = make_problem(
+        activations=["prelu", "gelu"], loss="softmax_cross_entropy", n_samples=90, dtype=dtype
+    )
+    X = problem.X[:n_samples]
+    expected = reference.predict(problem.twin(), X.astype(np.float64))
+    tolerance = 200 * float(np.finfo(dtype).eps)
+
+    def check():
+        for inputs in (X, sparse.csr_array(X)):
+            out = predict_outputs(
+                problem.layout, problem.params, kernel_data(inputs, dtype), n_jobs
+            )
+            assert out.dtype == dtype
+            np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance)
+
+    check()
+    monkeypatch.setattr(engine_module, "piece_rows", lambda *_: 16)
+    check()
+    monkeypatch.setattr(engine_module, "_WORTH_A_THREAD", 1)
+    check()
+
+
+def test_predictions_for_no_samples():
+    problem = make_problem()
+    out = predict_outputs(problem.layout, problem.params, kernel_data(np.empty((0, 4)), np.float64))
+    assert out.shape == (0, 3)

@@ -1,0 +1,71 @@
+"""SciPy's minimizer on the loss of all samples."""
+
+import numpy as np
+import pytest
+
+from fastmlp.training.lbfgs import fit_lbfgs
+from fastmlp.training.trainer import DivergenceError
+from tests.kernels.networks import make_problem
+
+FLOATS = [np.float32, np.float64]
+
+
+def fit(problem, max_iter=200, max_fun=15000, tol=1e-10, report=None, **options):
+    with problem.engine(**options) as engine:
+        return fit_lbfgs(engine, max_iter=max_iter, max_fun=max_fun, tol=tol, report=report)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_linear_least_squares(dtype):
+    problem = make_problem((), n_outputs=1, n_samples=40, dtype=dtype)
+    result = fit(problem)
+    design = np.column_stack([problem.X, np.ones(40)]).astype(np.float64)
+    expected = np.linalg.lstsq(design, problem.y.astype(np.float64), rcond=None)[0].ravel()
+    assert problem.params.dtype == dtype
+    np.testing.assert_allclose(problem.params, expected, atol=1e-6 if dtype is np.float64 else 1e-3)
+    residual = design @ expected - problem.y.ravel()
+    assert result.loss == pytest.approx(float(residual @ residual) / 80, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "softmax_cross_entropy", "poisson"])
+def test_result_describes_the_parameters_that_were_kept(loss):
+    problem = make_problem(loss=loss)
+    result = fit(problem, max_iter=15, alpha=0.1)
+    assert problem.gradient(alpha=0.1)[0] == pytest.approx(result.loss, rel=1e-12)
+    assert 1 <= result.n_iter <= 15
+    assert not result.is_interrupted
+
+
+def test_limits():
+    lines = []
+    result = fit(make_problem(), max_iter=3, report=lines.append)
+    assert result.n_iter == 3
+    assert result.status != 0
+    assert len(lines) == 3
+    assert lines[-1] == f"Iteration 3, loss = {result.loss:.8f}"
+    assert fit(make_problem(), max_fun=2).n_iter <= 2
+
+
+def test_interrupt_keeps_the_last_iteration():
+    problem, replay = make_problem(), make_problem()
+
+    def report(line):
+        if line.startswith("Iteration 4"):
+            raise KeyboardInterrupt
+
+    result = fit(problem, report=report)
+    assert result.is_interrupted
+    assert result.n_iter == 4
+    expected = fit(replay, max_iter=4)
+    assert result.loss == expected.loss
+    np.testing.assert_array_equal(problem.params, replay.params)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_loss_that_is_not_finite_is_an_error(bad):
+    problem = make_problem((), n_outputs=1)
+    problem.X[2, 2] = bad
+    before = problem.params.copy()
+    with pytest.raises(DivergenceError):
+        fit(problem)
+    np.testing.assert_array_equal(problem.params, before)

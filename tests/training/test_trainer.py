@@ -1,0 +1,233 @@
+"""The loop over epochs: the twin's trajectory, when it stops, and what a failure leaves behind."""
+
+import numpy as np
+import pytest
+
+from fastmlp.training.schedules import SCHEDULES
+from fastmlp.training.trainer import DivergenceError, Progress, Stop, fit_epochs
+from tests import reference
+from tests.kernels.networks import HYPER, TWIN_LOSSES, make_problem
+
+TWINS = {
+    "sgd": reference.SGD,
+    "momentum": lambda rate, schedule: reference.SGD(rate, schedule, HYPER["momentum"]),
+    "nesterov": lambda rate, schedule: reference.SGD(rate, schedule, HYPER["momentum"], True),
+    "adam": lambda rate, _: reference.Adam(
+        rate, HYPER["beta_1"], HYPER["beta_2"], HYPER["epsilon"]
+    ),
+}
+
+
+def fit(
+    problem, optimizer="adam", rate=0.01, schedule="constant", *, batch_size=8, order=None,
+    max_iter=10, seed=0, shuffle=True, tol=1e-4, n_iter_no_change=10, progress=None,
+    engine_options=(), **options,
+):  # fmt: skip
+    """Train a problem; return why it ended and the progress."""
+    order = np.arange(len(problem.X)) if order is None else order
+    progress = progress or Progress.start("score" in options)
+    with problem.engine(optimizer, batch_size=batch_size, **dict(engine_options)) as engine:
+        stop = fit_epochs(
+            engine, order, progress, SCHEDULES[schedule](rate, 0.5), np.random.RandomState(seed),
+            max_iter=max_iter, shuffle=shuffle, tol=tol, n_iter_no_change=n_iter_no_change,
+            **options,
+        )  # fmt: skip
+    return stop, progress
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 8, 40])
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [
+        ("sgd", "constant"), ("sgd", "invscaling"), ("momentum", "constant"),
+        ("nesterov", "invscaling"), ("nesterov", "adaptive"), ("adam", "constant"),
+    ],
+)  # fmt: skip
+def test_twins_trajectory(optimizer, schedule, batch_size, shuffle):
+    problem = make_problem(loss="softmax_cross_entropy", n_samples=40, weighted=True)
+    network, (X, y, sample_weight) = problem.twin(), problem.twin_data()
+    # A large tol: plateaus are met.
+    options = {"tol": 0.02, "n_iter_no_change": 2}
+    curve = reference.train(
+        network, X, y, TWIN_LOSSES[problem.layout.loss][0], TWINS[optimizer](0.02, schedule),
+        batch_size=batch_size, n_epochs=15, rng=np.random.RandomState(3) if shuffle else None,
+        alpha=0.1, sample_weight=sample_weight, **options,
+    )  # fmt: skip
+    _, progress = fit(
+        problem, optimizer, 0.02, schedule, batch_size=batch_size, max_iter=15, seed=3,
+        shuffle=shuffle, engine_options={"alpha": 0.1}, **options,
+    )  # fmt: skip
+    np.testing.assert_allclose(progress.loss_curve, curve, rtol=1e-9)
+    np.testing.assert_allclose(problem.params, problem.flatten(network.parameters), rtol=1e-8)
+    assert progress.n_iter == len(curve)
+    assert progress.samples_seen == 40 * len(curve)
+    assert progress.loss == progress.loss_curve[-1]
+    assert progress.best_loss == min(progress.loss_curve)
+
+
+def test_one_permutation_per_epoch_is_drawn():
+    rng, other = np.random.RandomState(5), np.random.RandomState(5)
+    problem = make_problem()
+    with problem.engine("adam", batch_size=4) as engine:
+        fit_epochs(
+            engine, np.arange(17), Progress(), SCHEDULES["constant"](0.01, 0.5), rng,
+            max_iter=3, shuffle=True, tol=0, n_iter_no_change=100,
+        )  # fmt: skip
+    for _ in range(3):
+        other.shuffle(np.arange(17))
+    assert rng.randint(10**9) == other.randint(10**9)
+
+
+# --------------------------------------------------------------------------------------
+# Divergence and interrupts
+# --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("batch_size", [1, 8, 17])
+@pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.5), ("sgd", 1e9), ("momentum", 0.3)])
+def test_divergence_keeps_the_last_finite_parameters(optimizer, rate, batch_size, dtype):
+    problem, replay = (make_problem(activations="relu", dtype=dtype) for _ in range(2))
+    problem.X[...] *= 30
+    replay.X[...] *= 30
+    progress = Progress()
+    with pytest.raises(DivergenceError):
+        fit(
+            problem, optimizer, rate, batch_size=batch_size, max_iter=1000, progress=progress,
+            tol=0, n_iter_no_change=np.inf,
+        )  # fmt: skip
+    assert np.isfinite(problem.params).all()
+    assert progress.n_iter == len(progress.loss_curve)
+    assert not np.isnan(progress.loss_curve).any()
+    # They are those of the last epoch that ended well.
+    _, replayed = fit(
+        replay, optimizer, rate, batch_size=batch_size, max_iter=progress.n_iter, tol=0,
+        n_iter_no_change=np.inf,
+    )  # fmt: skip
+    np.testing.assert_array_equal(problem.params, replay.params)
+    assert replayed.loss_curve == progress.loss_curve
+
+
+def test_divergence_in_the_first_epoch_keeps_the_initial_parameters():
+    problem = make_problem()
+    problem.X[3, 1] = np.nan
+    before = problem.params.copy()
+    progress = Progress()
+    with pytest.raises(DivergenceError):
+        fit(problem, progress=progress)
+    np.testing.assert_array_equal(problem.params, before)
+    assert progress.n_iter == 0
+    assert progress.loss_curve == []
+
+
+def test_interrupt_keeps_what_was_reached():
+    problem, replay = make_problem(), make_problem()
+    lines = []
+
+    def report(line):
+        lines.append(line)
+        if line.startswith("Iteration 3"):
+            raise KeyboardInterrupt
+
+    stop, progress = fit(problem, report=report)
+    assert stop is Stop.INTERRUPTED
+    assert progress.n_iter == len(progress.loss_curve) == 3
+    fit(replay, max_iter=3)
+    np.testing.assert_array_equal(problem.params, replay.params)
+    assert lines == [
+        f"Iteration {k}, loss = {loss:.8f}" for k, loss in enumerate(progress.loss_curve, 1)
+    ]
+
+
+# --------------------------------------------------------------------------------------
+# When it stops
+# --------------------------------------------------------------------------------------
+
+
+def test_runs_all_epochs():
+    stop, progress = fit(make_problem(), max_iter=4, tol=0)
+    assert stop is Stop.MAX_ITER
+    assert progress.n_iter == 4
+
+
+@pytest.mark.parametrize("n_iter_no_change", [1, 3])
+def test_stops_without_improvement(n_iter_no_change):
+    lines = []
+    stop, progress = fit(
+        make_problem(), max_iter=50, tol=100, n_iter_no_change=n_iter_no_change, report=lines.append
+    )
+    assert stop is Stop.CONVERGED
+    # The first epoch improves on nothing at all; then the count must exceed what is allowed.
+    assert progress.n_iter == n_iter_no_change + 2
+    assert lines[-1] == (
+        f"Training loss did not improve more than tol=100.000000 for {n_iter_no_change} "
+        "consecutive epochs. Stopping."
+    )
+
+
+def test_never_stops_if_told_so():
+    stop, progress = fit(make_problem(), max_iter=30, tol=100, n_iter_no_change=np.inf)
+    assert stop is Stop.MAX_ITER
+    assert progress.no_improvement_count == 29
+
+
+def test_adaptive_rates_go_down_on_plateaus():
+    lines = []
+    stop, progress = fit(
+        make_problem(), "sgd", 0.001, "adaptive", max_iter=200, tol=100, n_iter_no_change=1,
+        report=lines.append,
+    )  # fmt: skip
+    assert stop is Stop.CONVERGED
+    plateaus = [line for line in lines if line.startswith("Training loss")]
+    assert [line.endswith("Stopping.") for line in plateaus] == [False] * 5 + [True]
+    assert progress.n_iter == 3 + 2 * 5
+
+
+def test_validation_score_decides():
+    problem = make_problem()
+    scores = iter([0.1, 0.5, 0.5001, 0.4, 0.3, 0.2, 0.1])
+    kept, lines = [], []
+
+    def score():
+        kept.append(problem.params.copy())
+        return next(scores)
+
+    stop, progress = fit(
+        problem, max_iter=50, n_iter_no_change=2, tol=0.01, score=score, report=lines.append
+    )
+    assert stop is Stop.CONVERGED
+    # The third is better, but not by more than tol: it counts as none and is kept nevertheless.
+    assert progress.validation_scores == [0.1, 0.5, 0.5001, 0.4, 0.3]
+    assert progress.best_validation_score == 0.5001
+    np.testing.assert_array_equal(progress.best_params, kept[2])
+    np.testing.assert_array_equal(problem.params, kept[4])
+    assert progress.best_loss is None
+    assert "Validation score: 0.500100" in lines
+    assert lines[-1].startswith("Validation score did not improve")
+
+
+def test_progress_goes_on():
+    progress, problem = Progress(), make_problem()
+    for calls in (1, 2, 3):
+        fit(problem, max_iter=2, progress=progress, tol=0)
+        assert progress.n_iter == 2
+        assert len(progress.loss_curve) == 2 * calls
+        assert progress.samples_seen == 2 * calls * 17
+
+
+def test_subset_of_the_samples():
+    problem = make_problem(n_samples=30)
+    order = np.arange(5, 25)
+    part = type(problem)(
+        problem.layout, problem.params.copy(), problem.X[order].copy(), problem.y[order]
+    )
+    for shuffle in (False, True):
+        with problem.engine("adam", batch_size=8) as engine:
+            engine.n_samples, engine.n_batches = 20, 3
+            fit_epochs(
+                engine, order, Progress(), SCHEDULES["constant"](0.01, 0.5),
+                np.random.RandomState(0), max_iter=3, shuffle=shuffle, tol=0, n_iter_no_change=10,
+            )  # fmt: skip
+        fit(part, max_iter=3, shuffle=shuffle, tol=0)
+        np.testing.assert_array_equal(problem.params, part.params)
