@@ -12,7 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from peers import PEERS, Contestant
 
-__all__ = ["Ratio", "fastest", "find", "geometric_mean", "median_seconds", "ours", "ratio"]
+__all__ = [
+    "Ratio",
+    "fastest",
+    "find",
+    "geometric_mean",
+    "median_seconds",
+    "ours",
+    "ratio",
+    "rows_of",
+]
 
 Row = dict[str, Any]
 
@@ -154,3 +163,21 @@ def geometric_mean(values: list[float]) -> float:
         The n-th root of their product.
     """
     return float(np.exp(np.mean(np.log(values))))
+
+
+def rows_of(result: dict[str, Any], dtype: str) -> dict[str, Row]:
+    """Return the rows of one precision.
+
+    Parameters
+    ----------
+    result : dict
+        What `compare_peers` wrote.
+    dtype : {"float32", "float64"}
+        The precision.
+
+    Returns
+    -------
+    dict of str to dict
+        By name of the workload.
+    """
+    return {row["workload"]: row for row in result["rows"] if row["dtype"] == dtype}

@@ -491,11 +491,15 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         # scikit-learn's checks take longer than a small network. Names of features, which a plain
         # array lacks, are theirs to complain of.
         predictor = self.__dict__.get("_predictor")
-        if predictor is not None and predictor.accepts(X) and self._holds_parameters():
-            if "feature_names_in_" not in self.__dict__:
-                outputs = predictor.few_rows(X)
-                if outputs is not None:
-                    return outputs
+        if (
+            predictor is not None
+            and "feature_names_in_" not in self.__dict__
+            and predictor.accepts(X)
+            and self._holds_parameters()
+        ):
+            outputs: Floats | None = predictor.few_rows(X)
+            if outputs is not None:
+                return outputs
         check_is_fitted(self)
         params = self._parameters()
         X = validate_data(self, X, accept_sparse=["csr", "csc"], order="C", reset=False)

@@ -101,7 +101,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     intercepts_ : list of ndarray of shape (fan_out,)
         Biases of each layer, likewise.
     activation_slopes_ : list of float
-        Slope of each hidden layer's activation; only where ``"prelu"`` learns one.
+        Slope of each layer's activation, the output's last; only where ``"prelu"`` learns one.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str

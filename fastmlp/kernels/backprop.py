@@ -208,7 +208,7 @@ def output_values(network, params, start, stop, workspace):
 
 
 @inlined_kernel
-def output_delta(network, params, start, stop, n_targets, workspace):
+def output_delta(network, params, start, stop, n_targets, scale, workspace, slope_grads):
     """Compute the loss terms and the gradient with respect to the output's pre-activations.
 
     Parameters
@@ -221,8 +221,12 @@ def output_delta(network, params, start, stop, n_targets, workspace):
         Rows of the workspace.
     n_targets : int
         Targets per row.
+    scale : float
+        What the gradient of a learned slope is multiplied by: 1 / sum of the batch's weights.
     workspace : Workspace
         **Overwritten** in these rows of TERMS and of the output's DELTAS.
+    slope_grads : ndarray of shape (n_params,)
+        The entry of a learned slope is **added to**.
     """
     layer = network.layers.shape[0] - 2
     n_units = network.layers[layer + 1, UNITS]
@@ -248,6 +252,9 @@ def output_delta(network, params, start, stop, n_targets, workspace):
             softmax_derivative(stop - start, n_units, values, delta)
         else:
             z = kept_input(network, layer, values, start, stop, workspace)
+            offset = network.layers[layer, SLOPE]
+            if offset >= 0:
+                slope_grads[offset] += scale * slope_gradient(z, delta)
             multiply_by_derivative(code, _slope(network, params, layer), z, values, delta)
 
 

@@ -187,7 +187,7 @@ def _forward_backward(
         load_rows(network, data, samples, not in_order and not data.indptr.size, row, workspace)
         inputs = _first_inputs(network, data, in_order, begin + position, row, n_piece, workspace)
         forward_pass(network, params, data, samples, inputs, row, row + n_piece, workspace)
-        output_delta(network, params, row, row + n_piece, data.n_targets, workspace)
+        output_delta(network, params, row, row + n_piece, data.n_targets, scale, workspace, grads)
         backward_pass(network, params, row, row + n_piece, scale, workspace, grads)
         if not team.shares_parameters:
             for layer in range(n_layers):

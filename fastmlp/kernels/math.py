@@ -3,8 +3,8 @@
 Numba compiles ``math.exp`` to one call of the C library per element, 7 to 45 times slower than
 these, which have no branch, no table and no call. Contract of every function here: one float32 or
 float64 argument, the result in the same type, NaN in gives NaN out, and values beyond the range of
-the type saturate at its largest or smallest normal number instead of overflowing. The largest
-errors, in units in the last place, are asserted in ``tests/kernels/test_math.py``.
+the type saturate short of its largest or at its smallest normal number instead of overflowing. The
+largest errors, in units in the last place, are asserted in ``tests/kernels/test_math.py``.
 
 Method: Cody and Waite's range reduction (n = round(x / ln 2), r = x - n ln 2 in two parts) and a
 Chebyshev fit on the rest; ``scripts/fit_polynomials.py`` prints the coefficients.

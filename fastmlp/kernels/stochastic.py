@@ -103,7 +103,9 @@ def run_samples(network, data, order, first, last, rates, step, params, workspac
         load_rows(network, data, order[t : t + 1], np.bool_(False), np.int64(0), workspace)
         workspace.samples[WEIGHT][0] = number(1)
         _forward_rest(network, params, number(scale), rows, values, workspace)
-        output_delta(network, params, 0, 1, data.n_targets, workspace)
+        output_delta(
+            network, params, 0, 1, data.n_targets, number(1), workspace, workspace.gradients[0]
+        )
         losses[0, 0] += _sum(workspace.samples[TERMS][:width_of_terms])
         l2 = step.alpha / weight
         losses[1, 0] += 0.5 * l2 * squares

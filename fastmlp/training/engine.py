@@ -110,7 +110,8 @@ class Engine:
     ) -> None:
         self.params = params
         self.n_samples = n_samples
-        self.data_size = n_samples_of(data, layout.units[0])
+        # All samples in one step: their order is free, and none need be gathered.
+        self.is_whole_batch = batch_size >= n_samples_of(data, layout.units[0])
         self.n_batches = -(-self.n_samples // batch_size)
         self._layout, self._data, self._batch_size = layout, data, batch_size
         self._network = layout.for_kernels(params.dtype)
@@ -120,7 +121,7 @@ class Engine:
             params.dtype,
             self._plan.capacity,
             n_shards=self._plan.n_shards,
-            gathers=data.indptr.size == 0 and self.n_batches > 1,
+            gathers=data.indptr.size == 0 and not self.is_whole_batch,
         )
         row = OPTIMIZERS[optimizer.name]
         hyper = np.array([hyperparameters[name] for name in row.hyperparameters], np.float64)

@@ -152,7 +152,7 @@ class NetworkLayout:
         return coefs, intercepts
 
     def slope_values(self, params: Floats) -> list[float]:
-        """Return the slope of each hidden layer's activation, learned or fixed.
+        """Return the slope of each layer's activation, learned or fixed.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ class NetworkLayout:
         Returns
         -------
         list of float
-            One per hidden layer; nan where the activation has none.
+            One per layer of weights, the output's last; nan where the activation has none.
         """
         values = []
         learned = dict(
@@ -170,7 +170,7 @@ class NetworkLayout:
                 self.learned_slopes, params[self.n_params - len(self.learned_slopes) :], strict=True
             )
         )
-        for layer, name in enumerate(self.activations[:-1]):
+        for layer, name in enumerate(self.activations):
             has_slope = ACTIVATIONS[name].slope is not None
             values.append(float(learned.get(layer, self._slope(layer))) if has_slope else np.nan)
         return values

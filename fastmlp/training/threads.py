@@ -118,6 +118,7 @@ def single_threaded_blas() -> Iterator[None]:
             if shared.controller is None:
                 # Takes a millisecond, hence kept. SciPy's BLAS is loaded by now.
                 shared.controller = ThreadpoolController().select(user_api="blas")
+            _free_control(shared.controller)
             shared.blas_limits = shared.controller.limit(limits=1)
         shared.blas_users += 1
     try:
@@ -126,8 +127,21 @@ def single_threaded_blas() -> Iterator[None]:
         with shared.lock:
             shared.blas_users -= 1
             if shared.blas_users == 0:
+                _free_control(shared.controller)
                 shared.blas_limits.restore_original_limits()
+                # Whoever comes next may change it too.
+                _free_control(shared.controller)
                 shared.blas_limits = None
+
+
+def _free_control(controller: ThreadpoolController) -> None:
+    """Let any thread change the setting next; threadpoolctl keeps it to the first that did.
+
+    Ours are serialised by a lock, and the fit that ends last need not be the one that began first.
+    """
+    for kind in {type(library) for library in controller.lib_controllers}:
+        if hasattr(kind, "clear_controlling_thread"):
+            kind.clear_controlling_thread(force=True)
 
 
 class ThreadTeam:

@@ -172,7 +172,6 @@ def fit_epochs(
         epoch that ended well, or the initial ones.
     """
     in_order = not shuffle and bool(np.array_equal(order, np.arange(order.size)))
-    whole_batch = engine.n_batches == 1 and order.size == engine.data_size
     finite_params = engine.params.copy()
     progress.n_iter = 0
     try:
@@ -181,11 +180,11 @@ def fit_epochs(
                 permutation = np.arange(order.size)
                 random_state.shuffle(permutation)
                 order = order[permutation]
-            # The gradient of all samples is a sum, whose order is free: nothing need be gathered.
-            if whole_batch:
-                loss = engine.run_epoch(np.arange(order.size), True, schedule.rates(1))
+            rates = schedule.rates(engine.n_batches)
+            if engine.is_whole_batch:
+                loss = engine.run_epoch(np.arange(order.size), True, rates)
             else:
-                loss = engine.run_epoch(order, in_order, schedule.rates(engine.n_batches))
+                loss = engine.run_epoch(order, in_order, rates)
             if np.isnan(loss) or not np.isfinite(engine.params).all():
                 engine.params[:] = finite_params
                 raise DivergenceError

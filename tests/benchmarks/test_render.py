@@ -5,6 +5,8 @@ import json
 import pytest
 import render
 from ratios import geometric_mean, ratio
+from rendering.markdown import three_digits
+from rendering.measure_tables import cold_start
 
 
 def row(workload, dtype, **seconds):
@@ -116,7 +118,7 @@ def test_a_readme_without_markers_is_an_error(results, capsys):
     [(0.1234, "0.123"), (1.234, "1.23"), (12.34, "12.3"), (123.4, "123"), (1234.0, "1,230")],
 )
 def test_three_digits(value, text):
-    assert render.three_digits(value) == text
+    assert three_digits(value) == text
 
 
 @pytest.mark.parametrize(
@@ -139,6 +141,6 @@ def test_cold_start_says_from_where_it_pays(seconds, verdict):
         "crossover_epochs": 50,
         "crossover_features": 20,
     }
-    text = render.cold_start(measured)
+    text = cold_start(measured)
     assert f"- Compiled before, fastmlp {verdict}\n" in text
     assert "- With nothing compiled yet, it is not ahead" in text

@@ -71,7 +71,9 @@ class Problem:
 
     def engine(self, optimizer="no_step", X=None, **options):
         """An engine whose batch is all samples, unless the options say otherwise."""
-        options = {"alpha": 0.0, "batch_size": len(self.X), "n_jobs": 1, **options}
+        options = {
+            "alpha": 0.0, "batch_size": len(self.X), "n_samples": len(self.X), "n_jobs": 1, **options
+        }  # fmt: skip
         data = kernel_data(
             self.X if X is None else X, self.params.dtype, self.targets, self.sample_weight
         )
@@ -81,7 +83,6 @@ class Problem:
             data,
             OptimizerState.start(optimizer, self.params),
             HYPER,
-            n_samples=len(self.X),
             **options,
         )
 

@@ -5,9 +5,7 @@ import pytest
 from numba import typeof
 from scipy import sparse
 
-from fastmlp.kernels.epoch import predict
 from fastmlp.training.data import kernel_data, n_samples_of
-from fastmlp.training.engine import predict_outputs
 from tests.kernels.networks import make_problem
 
 FLOATS = [np.float32, np.float64]
@@ -131,8 +129,3 @@ def test_read_only_samples_are_used_where_they_are_and_not_written(form, tmp_pat
     np.testing.assert_array_equal(gradient, expected)
     np.testing.assert_array_equal(X, problem.X)
     assert not X.flags.writeable
-    signatures = len(predict.signatures) if hasattr(predict, "signatures") else 0
-    for inputs in (problem.X, X):
-        predict_outputs(problem.layout, problem.params, kernel_data(inputs, np.float64))
-    if hasattr(predict, "signatures"):
-        assert len(predict.signatures) <= max(signatures, 1)
