@@ -105,7 +105,7 @@ def cli() -> None:
     help="Type of the features, and so of the training.",
 )
 @click.option(
-    "--repeats", type=click.IntRange(min=1), default=3, help="Timed fits of each library."
+    "--repeats", type=click.IntRange(min=1), default=5, help="Timed fits of each library."
 )
 @click.option(
     "--test-size",

@@ -147,7 +147,7 @@ def compare_with_sklearn(
     parameters: Mapping[str, Any] | None = None,
     *,
     dtype: str = "float64",
-    repeats: int = 3,
+    repeats: int = 5,
     test_size: float = 0.25,
     max_samples: int | None = None,
     random_state: int = 0,

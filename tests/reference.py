@@ -153,6 +153,14 @@ def activation_backward(name, z, upstream, slope=None):
     return upstream * derivative(name, z, slope)
 
 
+def slope_gradient(name, z, upstream):
+    """The derivative with respect to the slope of a whole layer, where it is learned: prelu.
+
+    One slope serves all units and all samples, so all that lie below zero pull on it.
+    """
+    return (upstream * np.minimum(z, 0)).sum() if name == "prelu" else 0.0
+
+
 # --------------------------------------------------------------------------------------
 # Losses: value and delta from the logits
 # --------------------------------------------------------------------------------------
@@ -197,21 +205,26 @@ def output_gradient(loss, y, out):
     raise ValueError("log_loss is only defined on logistic and softmax outputs")
 
 
-def loss_and_delta(loss, out_activation, logits, y, sample_weight=None):
+def per_row(sample_weight, like):
+    """Sample weights as a column that multiplies the rows of an array; 1 where there are none."""
+    if sample_weight is None:
+        return like.dtype.type(1)
+    return np.asarray(sample_weight, dtype=like.dtype)[:, np.newaxis]
+
+
+def loss_and_delta(loss, out_activation, logits, y, sample_weight=None, slope=None):
     """Mean loss of a batch, and ``delta``: each sample's derivative with respect to its logits.
 
     ``y`` has the shape of ``logits`` (classes as one column of 0 and 1 each). With sample weights
     the mean is weighted, and the rows of ``delta`` are multiplied by them.
     """
-    out = activate(out_activation, logits)
+    out = activate(out_activation, logits, slope)
     loss_value = np.average(sample_losses(loss, out_activation, y, out), weights=sample_weight)
     if (loss, out_activation) in CANONICAL_PAIRS:
         delta = (out - y).astype(logits.dtype)
     else:
-        delta = activation_backward(out_activation, logits, output_gradient(loss, y, out))
-    if sample_weight is not None:
-        delta = delta * np.asarray(sample_weight, dtype=delta.dtype)[:, np.newaxis]
-    return loss_value, delta
+        delta = activation_backward(out_activation, logits, output_gradient(loss, y, out), slope)
+    return loss_value, delta * per_row(sample_weight, delta)
 
 
 # --------------------------------------------------------------------------------------
@@ -223,7 +236,8 @@ def loss_and_delta(loss, out_activation, logits, y, sample_weight=None):
 class Network:
     """Parameters and activations of a multi-layer perceptron.
 
-    ``slopes`` has one entry per hidden layer. Where the layer's activation is ``"prelu"`` it is a
+    ``slopes`` has one entry per layer of weights, the output's last; where the latter is left out,
+    it is the activation's own. Where the layer's activation is ``"prelu"``, the slope is a
     parameter that training changes; elsewhere it stays as it is (and is unused, if the activation
     has no slope).
     """
@@ -236,9 +250,14 @@ class Network:
 
     def __post_init__(self):
         """Fill in each activation's own slope where none was given."""
-        if self.slopes is None:
-            self.slopes = [default_slope(name) or 0.0 for name in self.activations]
-        self.slopes = np.array(self.slopes, dtype=self.weights[0].dtype)
+        given = [] if self.slopes is None else list(self.slopes)
+        own = [default_slope(name) or 0.0 for name in self.layer_activations[len(given) :]]
+        self.slopes = np.array(given + own, dtype=self.weights[0].dtype)
+
+    @property
+    def layer_activations(self):
+        """The activation of every layer of weights, the output's last."""
+        return [*self.activations, self.out_activation]
 
     @property
     def parameters(self):
@@ -263,13 +282,13 @@ def initialise(layer_sizes, activations, out_activation, rng, dtype=np.float64, 
 
 def forward(network, X):
     """Return the ``z`` of every layer, and the activations of every layer, input included."""
-    names = [*network.activations, network.out_activation]
-    slopes = [*network.slopes, None]
     pre_activations, activations = [], [X]
-    for W, b, name, slope in zip(network.weights, network.biases, names, slopes, strict=True):
+    for W, b, name, slope in zip(
+        network.weights, network.biases, network.layer_activations, network.slopes, strict=True
+    ):
         z = activations[-1] @ W + b
         pre_activations.append(z)
-        activations.append(activate(name, z, slope if default_slope(name) is not None else None))
+        activations.append(activate(name, z, slope))
     return pre_activations, activations
 
 
@@ -293,30 +312,26 @@ def backward(network, X, y, loss, alpha=0.0, sample_weight=None):
     pre_activations, activations = forward(network, X)
 
     loss_value, delta = loss_and_delta(
-        loss, network.out_activation, pre_activations[-1], y, sample_weight
+        loss, network.out_activation, pre_activations[-1], y, sample_weight, network.slopes[-1]
     )
     loss_value += l2_penalty(network, alpha) / total_weight
 
     weight_gradients, bias_gradients = [], []
     slope_gradients = np.zeros_like(network.slopes)
+    if network.out_activation == "prelu":
+        upstream = output_gradient(loss, y, activations[-1])
+        upstream = upstream * per_row(sample_weight, upstream)
+        slope_gradients[-1] = slope_gradient("prelu", pre_activations[-1], upstream) / total_weight
     for layer in reversed(range(len(network.weights))):
         W = network.weights[layer]
         weight_gradients.insert(0, (activations[layer].T @ delta + alpha * W) / total_weight)
         bias_gradients.insert(0, delta.sum(axis=0) / total_weight)
         if layer == 0:
             break
-        upstream = delta @ W.T
-        name, slope, z = (
-            network.activations[layer - 1],
-            network.slopes[layer - 1],
-            pre_activations[layer - 1],
-        )
-        if name == "prelu":
-            # One slope serves the whole layer, so all of its units and samples pull on it.
-            slope_gradients[layer - 1] = (upstream * np.minimum(z, 0)).sum() / total_weight
-        delta = activation_backward(
-            name, z, upstream, slope if default_slope(name) is not None else None
-        )
+        below = layer - 1
+        name, z, upstream = network.activations[below], pre_activations[below], delta @ W.T
+        slope_gradients[below] = slope_gradient(name, z, upstream) / total_weight
+        delta = activation_backward(name, z, upstream, network.slopes[below])
     return loss_value, [*weight_gradients, *bias_gradients, slope_gradients]
 
 

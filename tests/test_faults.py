@@ -282,16 +282,27 @@ def test_20_empty_rows_of_sparse_input(zero_rows):
     np.testing.assert_allclose(regressor.predict(X_sparse), expected, rtol=1e-9)
 
 
-def test_20_unsorted_and_duplicate_entries_of_sparse_input():
-    # Two entries at (0, 1) add up, and the indices of the rows are not in order.
+@pytest.mark.parametrize("arguments", [{}, {"solver": "sgd", "momentum": 0, "batch_size": 1}])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_20_unsorted_and_duplicate_entries_of_sparse_input(arguments):
+    dense, y, _ = make_problem("regression")
+    n_rows, n_columns = dense.shape
+    # Every entry in three parts that add up, and the columns of a row backwards.
     X_sparse = sparse.csr_array(
-        (np.array([2.0, 1.0, 3.0, 4.0, 5.0]), np.array([1, 1, 0, 1, 0]), np.array([0, 3, 5])),
-        shape=(2, 2),
+        (
+            np.repeat(dense[:, ::-1].ravel() / 4, 3) * np.tile([1, 1, 2], dense.size),
+            np.repeat(np.tile(np.arange(n_columns)[::-1], n_rows), 3),
+            3 * n_columns * np.arange(n_rows + 1),
+        ),
+        shape=dense.shape,
     )
-    arguments = {"tol": 10, "random_state": 0}
-    expected = MLPRegressor(**arguments).fit(X_sparse.toarray(), [0.0, 1.0])
-    regressor = MLPRegressor(**arguments).fit(X_sparse, [0.0, 1.0])
-    np.testing.assert_allclose(regressor.coefs_[0], expected.coefs_[0], rtol=1e-12)
+    n_entries = X_sparse.nnz
+    arguments = {"max_iter": 3, "random_state": 0, **arguments}
+    expected = MLPRegressor(**arguments).fit(dense, y)
+    regressor = MLPRegressor(**arguments).fit(X_sparse, y)
+    np.testing.assert_allclose(regressor.coefs_[0], expected.coefs_[0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(regressor.predict(X_sparse), expected.predict(dense), rtol=1e-9)
+    assert X_sparse.nnz == n_entries  # what the user passed is left as it was
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -60,23 +60,27 @@ def test_delta_is_the_derivative_of_the_loss(loss, out_activation):
 
 @pytest.mark.parametrize("activations", [[], ["tanh"], ["prelu", "elu"], ["gelu", "prelu"]])
 @pytest.mark.parametrize("sample_weight", [None, np.array([0.5, 2.0, 1.0, 3.0, 0.1])])
-def test_backward_is_the_derivative_of_the_loss(activations, sample_weight):
+@pytest.mark.parametrize(
+    ("loss", "out_activation", "n_outputs"),
+    [("log_loss", "logistic", 2), ("squared_error", "prelu", 1)],
+)
+def test_backward_is_the_derivative_of_the_loss(
+    loss, out_activation, n_outputs, activations, sample_weight
+):
     rng = np.random.RandomState(1)
-    sizes = [4, *[3] * len(activations), 2]
-    network = reference.initialise(sizes, activations, "logistic", rng)
-    X, y = rng.normal(size=(5, 4)), rng.randint(2, size=(5, 2)).astype(float)
-    arguments = (network, X, y, "log_loss", 0.3, sample_weight)
+    sizes = [4, *[3] * len(activations), n_outputs]
+    network = reference.initialise(sizes, activations, out_activation, rng)
+    X, y = rng.normal(size=(5, 4)), rng.randint(2, size=(5, n_outputs)).astype(float)
+    arguments = (network, X, y, loss, 0.3, sample_weight)
 
     _, gradients = reference.backward(*arguments)
-    learned = [*network.weights, *network.biases]
-    if "prelu" in activations:
-        learned.append(network.slopes)
-    for array, gradient in zip(learned, gradients, strict=False):
+    for array, gradient in zip(network.parameters, gradients, strict=True):
         expected = reference.finite_difference_gradient(
             lambda: reference.backward(*arguments)[0], array, step=1e-4
         )
         if array is network.slopes:
-            expected[[name != "prelu" for name in activations]] = 0
+            # Other slopes have an influence too, but are not learned.
+            expected[[name != "prelu" for name in network.layer_activations]] = 0
         np.testing.assert_allclose(gradient, expected, rtol=1e-7, atol=1e-10)
 
 

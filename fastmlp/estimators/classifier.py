@@ -19,10 +19,14 @@ __all__ = ["MLPClassifier"]
 Floats = NDArray[Any]
 
 
-_MIXED_LABELS = (
-    "y has class labels of several types, or missing ones, which cannot be ordered; make them all "
-    "strings or all numbers."
-)
+def _explained(error: TypeError) -> TypeError:
+    """Say what is wrong with labels that cannot be sorted, where Python only says that."""
+    if "not supported between instances" not in str(error):
+        return error
+    return TypeError(
+        "y has class labels of several types, or missing ones, which cannot be ordered; make them "
+        f"all strings or all numbers. {error}"
+    )
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -239,14 +243,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         try:
             self._label_binarizer = LabelBinarizer().fit(labels)
         except TypeError as error:
-            raise TypeError(f"{_MIXED_LABELS} {error}") from error
+            raise _explained(error) from error
         self.classes_ = self._label_binarizer.classes_
 
     def _check_classes(self, y: Any) -> None:
         try:
             classes = unique_labels(y)
         except TypeError as error:
-            raise TypeError(f"{_MIXED_LABELS} {error}") from error
+            raise _explained(error) from error
         if self.warm_start:
             if set(classes) != set(self.classes_):
                 raise ValueError(

@@ -330,8 +330,7 @@ def predict(layers, slopes, params, X, indptr, indices, begin, end, values, out)
 
 @kernel
 def _are_finite(x):
-    # 0 for a finite number, else NaN.
-    total = x.dtype.type(0)
+    largest, n_finite = np.finfo(x.dtype).max, 0
     for i in range(x.size):
-        total += x[i] - x[i]
-    return total == 0
+        n_finite += abs(x[i]) <= largest
+    return n_finite == x.size

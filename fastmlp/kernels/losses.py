@@ -69,7 +69,18 @@ LOSSES: dict[str, Loss] = {
 
 @inlined_kernel
 def has_loss_per_row(code):
-    """Return whether a loss writes one term per row rather than one per output."""
+    """Return whether a loss writes one term per row rather than one per output.
+
+    Parameters
+    ----------
+    code : int
+        ``LOSSES[name].code``.
+
+    Returns
+    -------
+    bool
+        Whether it does.
+    """
     return code == SOFTMAX_CROSS_ENTROPY
 
 

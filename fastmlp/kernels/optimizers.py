@@ -175,7 +175,7 @@ def nesterov(grads, rate, l2, mu, params, velocity):
 
 
 @kernel
-def adam(grads, rate, l2, beta_1, beta_2, epsilon, params, mean, square):
+def adam(grads, rate, l2, beta_1, rest_1, beta_2, rest_2, epsilon, params, mean, square):
     r"""Take one Adam step.
 
     .. math:: m \leftarrow \beta_1 m + (1-\beta_1) g, \quad
@@ -190,8 +190,11 @@ def adam(grads, rate, l2, beta_1, beta_2, epsilon, params, mean, square):
         :math:`\eta_t = \eta \sqrt{1-\beta_2^t} / (1-\beta_1^t)`, bias correction included.
     l2 : float
         L2 factor.
-    beta_1, beta_2, epsilon : float
-        Decay rates in [0, 1) and the constant that keeps the quotient finite.
+    beta_1, rest_1, beta_2, rest_2 : float
+        Decay rates in [0, 1) and what they lack of 1, subtracted in float64: in float32,
+        1 - 0.999 is off by 1e-5.
+    epsilon : float
+        Keeps the quotient finite.
     params, mean, square : ndarray of shape (n,)
         **Overwritten.**
 
@@ -209,8 +212,7 @@ def adam(grads, rate, l2, beta_1, beta_2, epsilon, params, mean, square):
     ----------
     Kingma and Ba (2015), "Adam: A Method for Stochastic Optimization", Algorithm 1 and section 2.
     """
-    one, total = params.dtype.type(1), params.dtype.type(0)
-    rest_1, rest_2 = one - beta_1, one - beta_2
+    total = params.dtype.type(0)
     for i in range(params.size):
         w = params[i]
         total += w * w
@@ -280,8 +282,9 @@ def update(code, hyper, rate, l2, grads, params, slots, start, stop):
     w = params[start:stop]
     if code == ADAM:
         return adam(
-            grads, rate, l2, number(hyper[0]), number(hyper[1]), number(hyper[2]),
-            w, slots[0, start:stop], slots[1, start:stop],
+            grads, rate, l2, number(hyper[0]), number(1.0 - hyper[0]), number(hyper[1]),
+            number(1.0 - hyper[1]), number(hyper[2]), w, slots[0, start:stop],
+            slots[1, start:stop],
         )  # fmt: skip
     if code == NESTEROV:
         return nesterov(grads, rate, l2, number(hyper[0]), w, slots[0, start:stop])

@@ -65,7 +65,15 @@ class Constant:
 
 
 class InverseScaling(Constant):
-    r"""A rate that falls with the number of samples seen, :math:`\eta_0 / (t + 1)^p`."""
+    r"""A rate that falls with the number of samples seen, :math:`\eta_0 / (t + 1)^p`.
+
+    Parameters
+    ----------
+    initial : float
+        Initial rate.
+    power_t : float
+        The exponent p.
+    """
 
     def after_epoch(self, samples_seen: int) -> None:
         """Lower the rate.
@@ -79,7 +87,15 @@ class InverseScaling(Constant):
 
 
 class Adaptive(Constant):
-    """A rate that is divided by 5 on each plateau, until it is at most 1e-6."""
+    """A rate that is divided by 5 on each plateau, until it is at most 1e-6.
+
+    Parameters
+    ----------
+    initial : float
+        Initial rate.
+    power_t : float
+        Not used.
+    """
 
     def on_plateau(self) -> str:
         """Lower the rate, or stop.

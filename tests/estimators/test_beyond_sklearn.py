@@ -65,7 +65,7 @@ def assert_trains_as_the_twin(
     for layer in range(n_hidden + 1):
         assert_close(estimator.coefs_[layer], twin.weights[layer], rtol, f"coefs_[{layer}]")
         assert_close(estimator.intercepts_[layer], twin.biases[layer], rtol, f"biases {layer}")
-    for layer, name in enumerate(names):
+    for layer, name in enumerate(twin.layer_activations):
         if name == "prelu":
             assert_close(
                 estimator.activation_slopes_[layer], twin.slopes[layer], rtol, f"slope {layer}"

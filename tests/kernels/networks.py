@@ -42,13 +42,13 @@ class Problem:
     def twin(self):
         """The same network, in float64, for the twin."""
         coefs, intercepts = self.layout.unpack(self.params.astype(np.float64))
-        slopes = np.nan_to_num(self.layout.slope_values(self.params.astype(np.float64)))
+        slopes = self.layout.slope_values(self.params.astype(np.float64))[: len(coefs) - 1]
         return reference.Network(
             [array.copy() for array in coefs],
             [array.copy() for array in intercepts],
             list(self.layout.activations[:-1]),
             self.layout.activations[-1],
-            slopes,
+            np.nan_to_num(slopes),
         )
 
     def twin_data(self):
@@ -71,9 +71,8 @@ class Problem:
 
     def engine(self, optimizer="no_step", X=None, **options):
         """An engine whose batch is all samples, unless the options say otherwise."""
-        options = {
-            "alpha": 0.0, "batch_size": len(self.X), "n_samples": len(self.X), "n_jobs": 1, **options
-        }  # fmt: skip
+        n_samples = len(self.X)
+        defaults = {"alpha": 0.0, "batch_size": n_samples, "n_samples": n_samples, "n_jobs": 1}
         data = kernel_data(
             self.X if X is None else X, self.params.dtype, self.targets, self.sample_weight
         )
@@ -83,7 +82,7 @@ class Problem:
             data,
             OptimizerState.start(optimizer, self.params),
             HYPER,
-            **options,
+            **{**defaults, **options},
         )
 
     def gradient(self, X=None, **options):

@@ -223,6 +223,40 @@ def test_predictions_do_not_depend_on_pieces_and_threads(n_samples, n_jobs, dtyp
     check()
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n_samples", [1, 2, 17])
+def test_few_rows(n_samples, dtype):
+    problem = make_problem(
+        activations=["prelu", "gelu"], loss="softmax_cross_entropy", n_samples=17, dtype=dtype
+    )
+    predictor, X = Predictor(problem.layout, problem.params), problem.X[:n_samples].copy()
+    assert predictor.accepts(X)
+    expected = predictor(kernel_data(X, dtype))
+    out = predictor.few_rows(X)
+    assert out.dtype == dtype
+    np.testing.assert_array_equal(out, expected)
+    # Later training is seen.
+    problem.params[:] *= 2
+    np.testing.assert_array_equal(predictor.few_rows(X), predictor(kernel_data(X, dtype)))
+    for bad in (np.nan, np.inf, -np.inf):
+        X[-1, -1] = bad
+        assert predictor.few_rows(X) is None
+
+
+def test_few_rows_are_refused_unless_they_can_be_taken_as_they_are():
+    problem = make_problem()
+    predictor, X = Predictor(problem.layout, problem.params), problem.X
+    assert predictor.accepts(X)
+    read_only = X.copy()
+    read_only.flags.writeable = False
+    for refused in (
+        X.astype(np.float32), X.tolist(), sparse.csr_array(X), np.asfortranarray(X), X[:, :3],
+        X[::2, ::-1], X[0], X[:0], read_only, X.astype(">f8"), X.view(np.recarray),
+        np.zeros((10**5, 4)), np.ma.masked_array(X),
+    ):  # fmt: skip
+        assert not predictor.accepts(refused)
+
+
 def test_predictions_for_no_samples():
     problem = make_problem()
     predictor = Predictor(problem.layout, problem.params)

@@ -31,7 +31,7 @@ def test_all_weights_come_first_then_all_biases_then_learned_slopes():
     np.testing.assert_array_equal(packed, params[:41])
     assert [array.shape for array in coefs] == [(3, 4), (4, 2), (2, 5)]
     assert [array.shape for array in intercepts] == [(4,), (2,), (5,)]
-    assert layout.slope_values(params) == [41, 42]
+    np.testing.assert_array_equal(layout.slope_values(params), [41, 42, np.nan])
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -75,7 +75,15 @@ def test_initial_slopes():
     )
     params = layout.initial_params(np.random.RandomState(0), np.float64)
     np.testing.assert_array_equal(params[-2:], [0.1, 0.25])
-    assert layout.slope_values(params) == [0.1, 0.2, 0.25]
+    np.testing.assert_array_equal(layout.slope_values(params), [0.1, 0.2, 0.25, np.nan])
+
+
+def test_slope_of_the_output():
+    layout = layout_of(activations=("tanh", "prelu", "prelu"), slopes=(None, 0.1, 0.4))
+    params = layout.initial_params(np.random.RandomState(0), np.float64)
+    assert layout.learned_slopes == (1, 2)
+    np.testing.assert_array_equal(params[-2:], [0.1, 0.4])
+    np.testing.assert_array_equal(layout.slope_values(params), [np.nan, 0.1, 0.4])
 
 
 def test_slope_is_nan_where_there_is_none():

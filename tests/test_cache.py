@@ -1,0 +1,332 @@
+"""Machine code is kept on disk, found again, and never believed when it is stale or damaged."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import _jit
+from fastmlp._jit import CacheWarning, cache_directories, entry_point
+
+pytestmark = pytest.mark.skipif(
+    bool(numba.config.DISABLE_JIT), reason="without compilation there is nothing to keep"
+)
+
+PACKAGE = Path(fastmlp.__file__).parent
+# Counts what Numba compiles in a process.
+COUNTER = """
+from numba.core import event
+
+class Counter(event.Listener):
+    count = 0
+    def on_start(self, event):
+        self.count += 1
+    def on_end(self, event):
+        pass
+
+counter = Counter()
+event.register("numba:compile", counter)
+"""
+
+
+def start(script, root, **environment):
+    """Start a Python process that imports fastmlp from a directory."""
+    kept = {name: value for name, value in os.environ.items() if "CACHE" not in name}
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", script],
+        env={**kept, "PYTHONPATH": str(root), **environment},
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    """Wait for a process that must succeed, and return the lines it printed."""
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert err == ""
+    return out.splitlines()
+
+
+def run(script, root, **environment):
+    return finish(start(script, root, **environment))
+
+
+def copy_package(directory):
+    """Copy the package without what was compiled."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    return shutil.copytree(PACKAGE, directory / "fastmlp", ignore=ignored)
+
+
+# --------------------------------------------------------------------------------------
+# The whole package
+# --------------------------------------------------------------------------------------
+
+FIT_AND_PREDICT = (
+    COUNTER
+    + """
+import warnings
+import numpy as np
+from fastmlp import MLPRegressor
+from sklearn.exceptions import ConvergenceWarning
+
+warnings.simplefilter("ignore", ConvergenceWarning)
+X = np.random.RandomState(0).normal(size=(50, 4))
+y = X[:, 0] * X[:, 1]
+for options in ({}, {"solver": "sgd", "momentum": 0, "batch_size": 1}):
+    model = MLPRegressor((8,), max_iter=5, random_state=0, **options).fit(X, y)
+    print(model.predict(X)[:10].tolist())
+
+from fastmlp.kernels import epoch, stochastic
+dispatchers = [epoch.run_batches, epoch.predict, stochastic.run_samples]
+print(counter.count)
+print([sum(dispatcher.stats.cache_misses.values()) for dispatcher in dispatchers])
+print([sum(dispatcher.stats.cache_hits.values()) for dispatcher in dispatchers])
+"""
+)
+
+
+def test_two_cold_processes_at_once_and_a_third_that_compiles_nothing(tmp_path):
+    environment = {"FASTMLP_CACHE_DIR": str(tmp_path)}
+    cold = [start(FIT_AND_PREDICT, PACKAGE.parent, **environment) for _ in range(2)]
+    first, second = [finish(process) for process in cold]
+    for *_, n_compiled, misses, hits in (first, second):
+        assert int(n_compiled) > 0
+        assert all(m + h == 1 for m, h in zip(eval(misses), eval(hits), strict=True))
+
+    *predictions, n_compiled, misses, hits = run(FIT_AND_PREDICT, PACKAGE.parent, **environment)
+    assert (n_compiled, misses, hits) == ("0", "[0, 0, 0]", "[1, 1, 1]")
+    assert predictions == first[:2] == second[:2]
+    # One file per compiled function, whoever came first, and no remains of writing them.
+    assert sorted(path.name.partition("-")[0] for path in (tmp_path / "fastmlp").iterdir()) == [
+        "predict", "run_batches", "run_samples",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def package_copy(tmp_path):
+    return copy_package(tmp_path)
+
+
+def test_every_kernel_file_counts(package_copy, monkeypatch):
+    monkeypatch.setattr(_jit, "_PACKAGE", package_copy)
+    digest = _jit._fingerprint.__wrapped__
+    sources = sorted((package_copy / "kernels").rglob("*.py"))
+    assert {"epoch.py", "activations.py", "__init__.py"} <= {path.name for path in sources}
+    seen = {digest()}
+    assert digest() in seen
+    for path in sources:
+        original = path.read_text(encoding="utf-8")
+        path.write_text(original + "# another comment\n", encoding="utf-8")
+        seen.add(digest())
+        path.write_text(original, encoding="utf-8")
+    assert len(seen) == 1 + len(sources)
+    assert digest() in seen
+    (package_copy / "kernels" / "another.py").touch()
+    assert digest() not in seen
+
+
+def test_only_kernel_files_define_compiled_functions():
+    # The others do not count for the cache.
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name != "kernels" and path.name != "_jit.py":
+            source = path.read_text(encoding="utf-8")
+            assert "_jit import" not in source, path
+            assert "numba" not in source or path.parent == PACKAGE, path
+
+
+# A function that is compiled into a cached one, but is defined in another file: Numba's own cache
+# would not notice its edit.
+INNER = """
+from fastmlp._jit import kernel
+
+@kernel
+def add(x):
+    return x + {}
+"""
+OUTER = (
+    COUNTER
+    + """
+from fastmlp._jit import entry_point
+from fastmlp.kernels.inner import add
+
+@entry_point
+def outer(x):
+    return add(x)
+
+print(outer(1), counter.count > 0)
+"""
+)
+
+
+def test_edit_of_a_kernel_is_noticed(package_copy):
+    inner, root = package_copy / "kernels" / "inner.py", package_copy.parent
+    environment = {"FASTMLP_CACHE_DIR": str(root / "cache")}
+    inner.write_text(INNER.format(1), encoding="utf-8")
+    assert run(OUTER, root, **environment) == ["2 True"]
+    assert run(OUTER, root, **environment) == ["2 False"]
+    inner.write_text(INNER.format(2), encoding="utf-8")
+    assert run(OUTER, root, **environment) == ["3 True"]
+    # Going back finds what was compiled before.
+    inner.write_text(INNER.format(1), encoding="utf-8")
+    assert run(OUTER, root, **environment) == ["2 False"]
+
+
+def test_without_a_place_to_keep_it_there_is_one_warning(tmp_path):
+    a_file = tmp_path / "file"
+    a_file.touch()
+    script = """
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    from fastmlp._jit import entry_point
+    import fastmlp.kernels.epoch
+
+    @entry_point
+    def one(x):
+        return x + 1
+
+    @entry_point
+    def two(x):
+        return x + 2
+
+    print(one(1), one(1.5), two(1), two(1.5))
+for warning in caught:
+    print(warning.category.__name__, warning.message)
+"""
+    for place in (a_file, Path("/proc/nowhere")):
+        result, warning = run(script, PACKAGE.parent, FASTMLP_CACHE_DIR=str(place))
+        assert result == "2 2.5 3 3.5"
+        assert warning.startswith("CacheWarning Compiled code cannot be kept on disk (")
+        assert str(place) in warning
+        assert warning.endswith("Set FASTMLP_CACHE_DIR to a writable directory.")
+
+
+# --------------------------------------------------------------------------------------
+# One small function
+# --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    """An empty cache directory for the functions of a test."""
+    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
+    return tmp_path / "fastmlp"
+
+
+def call(argument=2.0):
+    """Call a new dispatcher of always the same function: (result, whether it was compiled)."""
+
+    def triple(x):
+        return 3 * x
+
+    dispatcher = entry_point(triple)
+    result = dispatcher(argument)
+    (n_compiled,) = dispatcher.stats.cache_misses.values() or (0,)
+    return result, bool(n_compiled)
+
+
+def test_is_compiled_once_per_signature(directory):
+    assert call() == (6.0, True)
+    assert call() == (6.0, False)
+    assert call(5) == (15, True)
+    assert call(np.float32(0.5)) == (1.5, True)
+    assert call(5) == (15, False)
+    assert len(list(directory.iterdir())) == 3
+
+
+def damaged(content):
+    """Ways in which a file may be damaged."""
+    yield b""
+    yield b"something else"
+    for size in (1, len(content) // 100, len(content) // 2, len(content) - 1):
+        yield content[:size]
+    yield content + b"\0"
+    for position in np.linspace(0, len(content) - 1, 60).astype(int):
+        changed = bytearray(content)
+        changed[position] ^= 1 << (position % 8)
+        yield bytes(changed)
+
+
+def test_damaged_file_is_made_anew(directory):
+    call()
+    (path,) = directory.iterdir()
+    content = path.read_bytes()
+    n_damages = 0
+    for n_damages, bad in enumerate(damaged(content), 1):  # noqa: B007
+        path.write_bytes(bad)
+        assert call() == (6.0, True)
+        assert path.read_bytes()[:20] == content[:20]
+        assert call() == (6.0, False)
+    assert n_damages > 60
+    assert list(directory.iterdir()) == [path]
+
+
+def test_only_its_owner_can_write_a_file(directory):
+    call()
+    (path,) = directory.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) & (stat.S_IWGRP | stat.S_IWOTH) == 0
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs POSIX permissions")
+def test_file_that_others_could_have_written_is_not_loaded(directory):
+    call()
+    (path,) = directory.iterdir()
+    for mode in (0o666, 0o620, 0o602):
+        path.chmod(mode)
+        assert call() == (6.0, True)
+        assert call() == (6.0, False)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0, reason="needs the right to give a file away"
+)
+def test_file_of_another_user_is_not_loaded(directory):
+    call()
+    (path,) = directory.iterdir()
+    os.chown(path, 12345, -1)
+    assert call() == (6.0, True)
+
+
+def test_next_directory_is_taken(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    places = [tmp_path / "file" / "inside", tmp_path / "good"]
+    monkeypatch.setattr(_jit, "cache_directories", lambda: iter(places))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CacheWarning)
+        assert call() == (6.0, True)
+        assert call() == (6.0, False)
+    assert len(list(places[1].iterdir())) == 1
+
+
+def test_directories(tmp_path, monkeypatch):
+    for name in ("FASTMLP_CACHE_DIR", "NUMBA_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert list(cache_directories()) == [
+        PACKAGE / "__pycache__" / "compiled", tmp_path / "fastmlp",
+    ]  # fmt: skip
+    # A relative one is to be ignored, says the specification.
+    monkeypatch.setenv("XDG_CACHE_HOME", "somewhere")
+    assert len(list(cache_directories())) == 1
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert list(cache_directories())[1] == tmp_path / ".cache" / "fastmlp"
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
+    assert list(cache_directories()) == [tmp_path / "numba" / "fastmlp"]
+    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path / "own"))
+    assert list(cache_directories()) == [tmp_path / "own" / "fastmlp"]
