@@ -101,8 +101,11 @@ print([sum(dispatcher.stats.cache_hits.values()) for dispatcher in dispatchers])
 
 def test_two_cold_processes_at_once_and_a_third_that_compiles_nothing(tmp_path):
     environment = {"FASTMLP_CACHE_DIR": str(tmp_path)}
-    cold = [start(FIT_AND_PREDICT, PACKAGE.parent, **environment) for _ in range(2)]
-    first, second = [finish(process) for process in cold]
+    with (
+        start(FIT_AND_PREDICT, PACKAGE.parent, **environment) as one,
+        start(FIT_AND_PREDICT, PACKAGE.parent, **environment) as other,
+    ):
+        first, second = finish(one), finish(other)
     for *_, n_compiled, misses, hits in (first, second):
         assert int(n_compiled) > 0
         assert all(m + h == 1 for m, h in zip(eval(misses), eval(hits), strict=True))
@@ -269,7 +272,6 @@ def test_damaged_file_is_made_anew(directory):
     for n_damages, bad in enumerate(damaged(content), 1):  # noqa: B007
         path.write_bytes(bad)
         assert call() == (6.0, True)
-        assert path.read_bytes()[:20] == content[:20]
         assert call() == (6.0, False)
     assert n_damages > 60
     assert list(directory.iterdir()) == [path]

@@ -28,6 +28,8 @@ Floats = NDArray[Any]
 
 # A signal is noticed between calls of a kernel.
 _SECONDS_PER_CALL = 0.05
+# Weights that run_samples passes over in about that time.
+_WORK_PER_CALL = 10**8
 # Multiply-adds of a prediction that are worth another thread.
 _WORTH_A_THREAD = 4_000_000
 
@@ -135,6 +137,9 @@ class Engine:
             batch_size == 1 and optimizer.name == "sgd" and not layout.learned_slopes
         )
         self._batches_per_call = max(1, min(self.n_batches, 4))
+        # run_samples rounds differently at the end of each call: where it ends must not depend on
+        # how long it takes.
+        self._samples_per_call = max(1, _WORK_PER_CALL // layout.n_weights)
         self._held: list[Any] = []
 
     def __enter__(self) -> Engine:
@@ -186,15 +191,15 @@ class Engine:
             Mean over samples of their batch's loss, penalty included, each before its update.
         """
         losses = np.zeros((self._plan.n_shards + self._team.size, 8))
-        first = 0
-        while first < self.n_batches:
-            last = min(first + self._batches_per_call, self.n_batches)
-            started = time.perf_counter()
-            self._run(order, in_order, first, last, rates[first:last], losses)
-            seconds = max(time.perf_counter() - started, 1e-7)
-            per_call = int((last - first) * _SECONDS_PER_CALL / seconds)
-            self._batches_per_call = min(max(1, per_call), 8 * self._batches_per_call)
-            first = last
+        if self._may_run_samples and rates.max() <= self._largest_rate:
+            for first in range(0, self.n_batches, self._samples_per_call):
+                last = min(first + self._samples_per_call, self.n_batches)
+                run_samples(
+                    self._network, self._data, order, first, last, rates[first:last], self._step,
+                    self.params, self._workspace, losses,
+                )  # fmt: skip
+        else:
+            self._run_batches(order, in_order, rates, losses)
         data_loss = losses[: self._plan.n_shards, 0].sum() * self._layout.loss_scale
         return float((data_loss + losses[self._plan.n_shards :, 0].sum()) / self.n_samples)
 
@@ -218,29 +223,23 @@ class Engine:
         loss = self.run_epoch(order, True, np.ones(1))
         return loss, self._workspace.gradients[0]
 
-    def _run(
-        self,
-        order: NDArray[np.int64],
-        in_order: bool,
-        first: int,
-        last: int,
-        rates: Floats,
-        losses: Floats,
+    def _run_batches(
+        self, order: NDArray[np.int64], in_order: bool, rates: Floats, losses: Floats
     ) -> None:
-        if self._may_run_samples and rates.max() <= self._largest_rate:
-            run_samples(
-                self._network, self._data, order, first, last, rates, self._step, self.params,
-                self._workspace, losses,
-            )  # fmt: skip
-            return
-
-        def work(thread: int) -> None:
-            run_batches(
+        """Run all batches, in calls short enough for a signal to be noticed between them."""
+        first = 0
+        while first < self.n_batches:
+            last = min(first + self._batches_per_call, self.n_batches)
+            arguments = (
                 self._network, self._data, order, in_order, self._batch_size, first, last,
-                rates, self._step, self.params, self._workspace, self._team, thread, losses,
+                rates[first:last], self._step, self.params, self._workspace, self._team,
             )  # fmt: skip
-
-        self._threads.run(work)
+            started = time.perf_counter()
+            self._threads.run(lambda thread: run_batches(*arguments, thread, losses))  # noqa: B023
+            seconds = max(time.perf_counter() - started, 1e-7)
+            per_call = int((last - first) * _SECONDS_PER_CALL / seconds)
+            self._batches_per_call = min(max(1, per_call), 8 * self._batches_per_call)
+            first = last
 
 
 class Predictor:
