@@ -161,6 +161,23 @@ def compare(
         _print_comparison(comparison)
 
 
+@cli.command()
+def warmup() -> None:
+    """Compile everything now, so that no fit has to wait for it later.
+
+    For images of containers, for one. FASTMLP_CACHE_DIR says where compiled code is kept.
+    """
+    from rich.console import Console
+
+    from fastmlp.warmup import cache_directory, warm_up
+
+    console = Console(stderr=True)
+    with console.status("Compiling, which takes about a minute at most"):
+        for what, seconds in warm_up():
+            click.echo(f"{seconds:6.2f} s  {what}")
+    click.echo(f"Ready, in {cache_directory()}")
+
+
 @contextmanager
 def _progress(n_fits: int, hidden: bool) -> Iterator[Callable[[str], None]]:
     """Show a bar on stderr, if that is a terminal, which each call moves on to the next fit."""

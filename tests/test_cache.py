@@ -87,7 +87,7 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 X = np.random.RandomState(0).normal(size=(50, 4))
 y = X[:, 0] * X[:, 1]
 for options in ({}, {"solver": "sgd", "momentum": 0, "batch_size": 1}):
-    model = MLPRegressor((8,), max_iter=5, random_state=0, **options).fit(X, y)
+    model = MLPRegressor(hidden_layer_sizes=8, max_iter=5, random_state=0, **options).fit(X, y)
     print(model.predict(X)[:10].tolist())
 
 from fastmlp.kernels import epoch, stochastic

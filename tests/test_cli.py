@@ -51,6 +51,18 @@ def csv_file(tmp_path):
     return path
 
 
+# warmup
+
+
+def test_warmup_makes_everything_ready():
+    result = run("warmup")
+    assert result.exit_code == 0, result.output
+    for what in ("training by batches", "training by single samples", "prediction"):
+        assert f"{what}, float32" in result.output
+        assert f"{what}, float64" in result.output
+    assert "Ready, in " in result.output
+
+
 # What compare prints
 
 
