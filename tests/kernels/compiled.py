@@ -20,6 +20,8 @@ from fastmlp.kernels.math import exp, expm1, log, log1p, logistic, normal_cdf, n
 FLOATS = [np.float32, np.float64]
 # Under NUMBA_DISABLE_JIT the kernels run as plain Python.
 IS_COMPILED = not numba.config.DISABLE_JIT
+# Threads to try, also on fewer cores; in plain Python they cannot meet.
+N_JOBS = [1, 2, 3] if IS_COMPILED else [1]
 _DIGEST = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
 
 MATH_FUNCTIONS = ["exp", "expm1", "log", "log1p", "logistic", "tanh", "normal_cdf", "normal_pdf"]
@@ -183,3 +185,8 @@ def meet(size, barrier, times):
         if not team.wait_for_all(size, barrier):
             return passed
     return times
+
+
+@callable_from_python
+def is_called_off(barrier):
+    return team.is_called_off(barrier)

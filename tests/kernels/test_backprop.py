@@ -10,7 +10,7 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.training import engine as engine_module
 from fastmlp.training.plan import Plan
-from tests.kernels.compiled import FLOATS
+from tests.kernels.compiled import FLOATS, N_JOBS
 from tests.kernels.networks import TWIN_LOSSES, make_problem
 
 HIDDEN = [name for name, row in ACTIVATIONS.items() if row.is_hidden]
@@ -167,7 +167,7 @@ def problem_variants(n_samples):
     yield partial(plain.gradient, X=sparse.csr_array(plain.X), alpha=0.2), plain.twin_gradient(0.2)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2, 3])
+@pytest.mark.parametrize("n_jobs", N_JOBS)
 @pytest.mark.parametrize("n_samples", [1, 16, 33, 75])
 def test_threads_share_parameters(n_samples, n_jobs, force_plan):
     force_plan(Plan(True, 1, n_samples, 3))
@@ -175,7 +175,7 @@ def test_threads_share_parameters(n_samples, n_jobs, force_plan):
         assert_close(gradient(n_jobs=n_jobs), expected, np.float64)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2, 3])
+@pytest.mark.parametrize("n_jobs", N_JOBS)
 @pytest.mark.parametrize("n_samples", [1, 16, 33, 75])
 @pytest.mark.parametrize(("n_shards", "rows"), SHARDS)
 def test_threads_share_samples(n_shards, rows, n_samples, n_jobs, force_plan):
@@ -184,7 +184,7 @@ def test_threads_share_samples(n_shards, rows, n_samples, n_jobs, force_plan):
         assert_close(gradient(n_jobs=n_jobs), expected, np.float64)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2, 3])
+@pytest.mark.parametrize("n_jobs", N_JOBS)
 @pytest.mark.parametrize(("n_shards", "rows"), SHARDS)
 def test_slopes_of_shards(n_shards, rows, n_jobs, force_plan):
     force_plan(Plan(False, n_shards, n_shards * rows, 3))

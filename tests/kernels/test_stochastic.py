@@ -6,7 +6,7 @@ from scipy import sparse
 
 from fastmlp.kernels.losses import LOSSES
 from tests import reference
-from tests.kernels.compiled import FLOATS
+from tests.kernels.compiled import FLOATS, IS_COMPILED
 from tests.kernels.networks import TWIN_LOSSES, make_problem
 
 RATE = 0.05
@@ -118,6 +118,15 @@ def other_gradient(problem, sample, **options):
     return single.gradient(**options)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_repeats_bit_for_bit(alpha):
+    n_samples = 1500 if IS_COMPILED else 50
+    problems = [make_problem((50,), n_features=40, n_samples=n_samples) for _ in range(2)]
+    losses = [train(problem, alpha=alpha, rate=0.01) for problem in problems]
+    assert losses[0] == losses[1]
+    np.testing.assert_array_equal(problems[0].params, problems[1].params)
+
+
 def test_all_weights_zero_in_an_epoch_change_nothing():
     problem = make_problem(weighted=True)
     problem.sample_weight[:] = 0
@@ -126,6 +135,7 @@ def test_all_weights_zero_in_an_epoch_change_nothing():
     np.testing.assert_array_equal(problem.params, before)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # plain Python says so aloud
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_not_a_number_is_not_hidden(bad):
     problem = make_problem((4, 3), "relu")

@@ -72,3 +72,12 @@ def test_waiting_ends_when_a_member_will_not_come():
     timer.start()
     assert run_threads(meet, 2)
     assert passed == [0, 0]
+
+
+def test_work_may_be_called_off():
+    barrier = np.zeros(24, np.int64)
+    assert not compiled.is_called_off(barrier)
+    barrier[[0, 8]] = 1
+    assert not compiled.is_called_off(barrier)
+    barrier[16] = 1
+    assert compiled.is_called_off(barrier)

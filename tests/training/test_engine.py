@@ -12,9 +12,9 @@ from fastmlp.training.data import kernel_data
 from fastmlp.training.engine import OptimizerState, Predictor
 from fastmlp.training.plan import Plan, make_plan
 from tests import reference
+from tests.kernels.compiled import FLOATS, N_JOBS
 from tests.kernels.networks import make_problem
 
-FLOATS = [np.float32, np.float64]
 N_SAMPLES = 90
 
 
@@ -67,7 +67,7 @@ def test_shards_give_bit_equal_weights_with_any_number_of_threads(plan, options,
     for problem, X in variants(dtype):
         losses, params = train(problem, 1, X=X, **options)
         assert np.isfinite(losses).all()
-        for n_jobs in (2, 3, 3):
+        for n_jobs in [*N_JOBS, N_JOBS[-1]]:
             _, others = train(problem, n_jobs, X=X, **options)
             np.testing.assert_array_equal(others, params)
 
@@ -80,7 +80,7 @@ def test_shared_parameters_give_equal_weights_to_rounding(options, dtype, force_
     force_plan(SHARES_PARAMETERS)
     for problem, X in variants(dtype):
         losses, params = train(problem, 1, X=X, **options)
-        for n_jobs in (2, 3):
+        for n_jobs in N_JOBS[1:]:
             other_losses, others = train(problem, n_jobs, X=X, **options)
             np.testing.assert_allclose(others, params, rtol=tolerance, atol=tolerance)
             np.testing.assert_allclose(other_losses, losses, rtol=tolerance)
@@ -89,7 +89,7 @@ def test_shared_parameters_give_equal_weights_to_rounding(options, dtype, force_
             np.testing.assert_array_equal(again, others)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2, 3])
+@pytest.mark.parametrize("n_jobs", N_JOBS)
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options["optimizer"])
 def test_all_plans_agree(options, n_jobs, force_plan):
     for problem, X in variants(np.float64):
@@ -113,7 +113,7 @@ def test_threads_of_the_usual_plan(hidden, batch_size, dtype):
 
     _, params = train(problem, 1, batch_size=batch_size)
     tolerance = 1e-12 if dtype is np.float64 else 2e-4
-    for n_jobs in (2, 3):
+    for n_jobs in N_JOBS[1:]:
         _, others = train(problem, n_jobs, batch_size=batch_size)
         if plan.shares_parameters:
             np.testing.assert_allclose(others, params, rtol=tolerance, atol=tolerance)
@@ -125,7 +125,7 @@ def test_threads_of_the_usual_plan(hidden, batch_size, dtype):
 def test_an_error_inside_releases_the_threads(force_plan):
     force_plan(SHARES_PARAMETERS)
     problem = make_problem(n_samples=40)
-    engine = problem.engine(n_jobs=3)
+    engine = problem.engine(n_jobs=N_JOBS[-1])
     with pytest.raises(KeyError), engine:
         raise KeyError(engine.loss_and_gradient(np.arange(40)))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fastmlp-")]
@@ -199,7 +199,7 @@ def test_optimizer_starts_from_nothing(name):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("n_jobs", [None, 1, 2, 3])
+@pytest.mark.parametrize("n_jobs", [None, *N_JOBS])
 @pytest.mark.parametrize("n_samples", [1, 15, 16, 17, 90])
 def test_predictions_do_not_depend_on_pieces_and_threads(n_samples, n_jobs, dtype, monkeypatch):
     problem = make_problem(
@@ -223,6 +223,7 @@ def test_predictions_do_not_depend_on_pieces_and_threads(n_samples, n_jobs, dtyp
     check()
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # plain Python says so aloud
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("n_samples", [1, 2, 17])
 def test_few_rows(n_samples, dtype):

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 
@@ -52,10 +53,11 @@ def within_seconds(function, seconds=20):
 # --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("caller_works", [True, False])
 @pytest.mark.parametrize("size", SIZES)
-def test_every_member_runs_once_at_the_same_time(size):
+def test_every_member_runs_once_at_the_same_time(size, caller_works):
     meeting = threading.Barrier(size, timeout=20)
-    with ThreadTeam(size) as team:
+    with ThreadTeam(size, caller_works=caller_works) as team:
         for _ in range(20):
             calls = []
 
@@ -66,7 +68,7 @@ def test_every_member_runs_once_at_the_same_time(size):
             team.run(work)
             assert sorted(number for number, _ in calls) == list(range(size))
             assert len({ident for _, ident in calls}) == size
-            assert dict(calls)[0] == threading.get_ident()
+            assert (dict(calls)[0] == threading.get_ident()) == caller_works
     assert team_threads() == []
 
 
@@ -84,11 +86,12 @@ def test_members_meet_in_compiled_code(size):
             assert passed == [500] * size
 
 
+@pytest.mark.parametrize("caller_works", [True, False])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
-def test_error_of_any_member_reaches_the_caller(kind, size):
+def test_error_of_any_member_reaches_the_caller(kind, size, caller_works):
     for failing in range(size):
-        team = ThreadTeam(size)
+        team = ThreadTeam(size, caller_works=caller_works)
 
         def work(number, failing=failing):
             if number == failing:
@@ -100,13 +103,14 @@ def test_error_of_any_member_reaches_the_caller(kind, size):
 
 
 @needs_compiler
+@pytest.mark.parametrize("caller_works", [True, False])
 @pytest.mark.parametrize("size", [2, 3, 4])
-def test_failing_member_releases_those_who_wait_for_it(size):
+def test_failing_member_releases_those_who_wait_for_it(size, caller_works):
     for failing in range(size):
         passed = [None] * size
 
         def fit(failing=failing, passed=passed):
-            with ThreadTeam(size) as team:
+            with ThreadTeam(size, caller_works=caller_works) as team:
 
                 def work(number):
                     if number == failing:
@@ -121,6 +125,27 @@ def test_failing_member_releases_those_who_wait_for_it(size):
         assert str(error) == str(failing)
         assert passed == [None if member == failing else 0 for member in range(size)]
     assert team_threads() == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals are sent the POSIX way")
+@pytest.mark.parametrize("size", SIZES)
+def test_interrupted_caller_calls_the_work_off_and_waits_for_its_end(size):
+    ended = []
+    with ThreadTeam(size, caller_works=False) as team:
+
+        def work(number):
+            deadline = time.monotonic() + 20
+            while not team.barrier[16] and time.monotonic() < deadline:
+                time.sleep(0.001)
+            time.sleep(0.05)  # what is under way is finished
+            ended.append(number)
+
+        main = threading.main_thread().ident
+        threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            team.run(work)
+        # Nobody writes any more to what the caller now puts right.
+        assert sorted(ended) == list(range(size))
 
 
 def test_threads_do_not_keep_the_process_alive():

@@ -84,6 +84,7 @@ def test_one_permutation_per_epoch_is_drawn():
 # --------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # plain Python says so aloud
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("batch_size", [1, 8, 17])
 @pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.5), ("sgd", 1e9), ("momentum", 0.3)])
