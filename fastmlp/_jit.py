@@ -180,8 +180,9 @@ class _DiskCache:
 
     @property
     def cache_path(self) -> str:
-        """Directory where the next compilation is kept."""
-        return str(next(cache_directories()))
+        """Directory where compilations are kept: the first that exists, else the preferred one."""
+        candidates = list(cache_directories())
+        return str(next((path for path in candidates if path.is_dir()), candidates[0]))
 
     def enable(self) -> None:
         """Do nothing: the cache is always on."""

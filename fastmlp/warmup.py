@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastmlp._jit import cache_directories
 from fastmlp.estimators.regressor import MLPRegressor
+from fastmlp.kernels.epoch import run_batches
 
 __all__ = ["cache_directory", "warm_up"]
 
@@ -26,7 +26,7 @@ def warm_up() -> Iterator[tuple[str, float]]:
 
     Notes
     -----
-    Where it is kept: the first writable of what :func:`fastmlp._jit.cache_directories` yields.
+    `cache_directory` tells where it is kept.
     """
     for dtype in (np.float64, np.float32):
         name = np.dtype(dtype).name
@@ -48,12 +48,11 @@ def _fitted(dtype: DTypeLike, batch_size: int) -> MLPRegressor:
 
 
 def cache_directory() -> str:
-    """Return the directory that holds compiled code, as far as one does.
+    """Return the directory that holds compiled code.
 
     Returns
     -------
     str
-        The first existing of the candidates, else the first.
+        Its path, whether or not it could be written.
     """
-    candidates = list(cache_directories())
-    return str(next((path for path in candidates if path.is_dir()), candidates[0]))
+    return str(run_batches.stats.cache_path)
