@@ -177,6 +177,7 @@ class _DiskCache:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._name = function.__name__
+        self._home = f"{function.__module__}.{function.__qualname__}"
 
     @property
     def cache_path(self) -> str:
@@ -195,7 +196,7 @@ class _DiskCache:
 
     def _file_name(self, signature: Any, codegen: Any) -> str:
         arguments = getattr(signature, "args", signature)
-        key = repr((_fingerprint(), self._name, arguments, codegen.magic_tuple()))
+        key = repr((_fingerprint(), self._home, arguments, codegen.magic_tuple()))
         return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:40]}.bin"
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:

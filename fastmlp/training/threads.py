@@ -202,6 +202,10 @@ class ThreadTeam:
         kind, error, traceback
             Ignored.
         """
+        self._close()
+
+    def _close(self) -> None:
+        """End the threads, once they have done what they were given."""
         for tasks in self._tasks:
             tasks.put(None)
         for thread in self._threads:
@@ -239,8 +243,9 @@ class ThreadTeam:
             errors = [error for error in (self._done.get() for _ in self._tasks) if error]
         except BaseException:
             # An interrupt: the others must not wait for a caller whose turn has not come, nor
-            # finish a long batch.
+            # finish a long batch. Nor may they go on writing once this has been raised.
             self.barrier[16] = 1
+            self._close()
             raise
         if errors:
             raise errors[0]
