@@ -255,7 +255,6 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         self._hold(layout.initial_params(self._random_state, dtype))
         self._progress = Progress.start(self.early_stopping)
         self.n_layers_ = len(layout.units)
-        self.out_activation_ = layout.activations[-1]
         self._optimizer: OptimizerState | None = None
         self._schedule = self._make_schedule()
 
@@ -427,6 +426,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
     def _publish(self) -> None:
         """Set the fitted attributes that scikit-learn documents."""
         progress = self._progress
+        self.out_activation_ = self._layout.activations[-1]
         self.n_iter_, self.t_, self.loss_ = progress.n_iter, progress.samples_seen, progress.loss
         if self._layout.learned_slopes:
             self.activation_slopes_ = self._layout.slope_values(self._params)

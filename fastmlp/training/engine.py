@@ -5,6 +5,7 @@ Everything above talks of epochs, losses and arrays; everything below of offsets
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -140,7 +141,7 @@ class Engine:
         # run_samples rounds differently at the end of each call: where it ends must not depend on
         # how long it takes.
         self._samples_per_call = max(1, _WORK_PER_CALL // layout.n_weights)
-        self._held: list[Any] = []
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Engine:
         """Reserve and start threads.
@@ -150,15 +151,15 @@ class Engine:
         Engine
             This engine.
         """
-        blas = single_threaded_blas()
-        blas.__enter__()
-        self._held.append(blas)
-        reservation = reserve_threads(self._n_jobs, self._plan.useful_threads)
-        n_threads = reservation.__enter__()
-        self._held.append(reservation)
-        self._threads = ThreadTeam(n_threads, caller_works=not self._plan.is_slow)
-        self._threads.__enter__()
-        self._held.append(self._threads)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(single_threaded_blas())
+            n_threads = stack.enter_context(
+                reserve_threads(self._n_jobs, self._plan.useful_threads)
+            )
+            team = ThreadTeam(n_threads, caller_works=not self._plan.is_slow)
+            self._threads = stack.enter_context(team)
+            # All is held: keep it until the engine is left. Had anything failed, it were released.
+            self._held = stack.pop_all()
         self._team = Team(n_threads, int(self._plan.shares_parameters), self._threads.barrier)
         return self
 
@@ -170,8 +171,7 @@ class Engine:
         *exception
             Ignored.
         """
-        while self._held:
-            self._held.pop().__exit__(None, None, None)
+        self._held.close()
 
     def run_epoch(self, order: NDArray[np.int64], in_order: bool, rates: Floats) -> float:
         """Train on every batch once.
