@@ -74,7 +74,7 @@ def bench_activation(benchmark: Any, name: str, dtype: str) -> None:
     """Apply an activation."""
     row, z = ACTIVATIONS[name], _random(dtype, SIZE)
     slope = z.dtype.type(row.slope or 0)
-    _run(benchmark, f"activation {name} of {SIZE}", activate, lambda: (row.code, slope, z.copy()))
+    _run(benchmark, f"activation {name} of {SIZE}", activate, lambda: (row.forward.address(dtype), 1, slope, z.copy()))
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
@@ -83,12 +83,12 @@ def bench_derivative(benchmark: Any, name: str, dtype: str) -> None:
     row, z, delta = ACTIVATIONS[name], _random(dtype, SIZE), _random(dtype, SIZE, 1)
     slope = z.dtype.type(row.slope or 0)
     a = z.copy()
-    _callable(activate)(row.code, slope, a)
+    _callable(activate)(row.forward.address(dtype), 1, slope, a)
     _run(
         benchmark,
         f"derivative of {name} of {SIZE}",
         multiply_by_derivative,
-        lambda: (row.code, slope, z, a, delta.copy()),
+        lambda: (row.backward.address(dtype), 1, slope, z, a, delta.copy()),
     )
 
 
@@ -106,8 +106,7 @@ def bench_loss(benchmark: Any, name: str, dtype: str) -> None:
         f"loss {name} of {N_ROWS} x {N_OUTPUTS}",
         loss_and_delta,
         lambda: (
-            LOSSES[name].code,
-            N_ROWS,
+            LOSSES[name].function.address(dtype),
             N_OUTPUTS,
             values,
             targets,
@@ -129,7 +128,7 @@ def bench_optimizer(benchmark: Any, name: str, dtype: str) -> None:
         benchmark,
         f"optimizer {name} of {SIZE}",
         update,
-        lambda: (row.code, hyper, rate, l2, grads.copy(), params, slots, 0, SIZE),
+        lambda: (row.function.address(dtype), hyper, rate, l2, grads.copy(), params, slots, 0),
     )
 
 

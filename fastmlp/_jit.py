@@ -1,12 +1,14 @@
 """The only place that knows Numba's options: how kernels are compiled, inlined and cached.
 
-Two kinds of compiled functions exist:
+Three kinds of compiled functions exist:
 
 `kernel` and `inlined_kernel`
     Ordinary compiled functions. They are never cached by themselves and cannot be called from
-    Python: Numba compiles them into whatever entry point calls them.
+    Python: Numba compiles them into whatever calls them.
 `entry_point`
-    The few functions that Python calls. Only these are cached on disk.
+    The few functions that Python calls, kept on disk.
+`separately_compiled`
+    Functions that kernels call by address (see `_linking`), kept on disk.
 
 The cache
 ---------
@@ -38,10 +40,12 @@ import numpy as np
 from numba import types
 from numba.core import config, serialize
 from numba.core.compiler import CompileResult
+from numba.core.options import DefaultOptions
 from numba.extending import overload
 
 __all__ = [
     "CacheWarning", "by_precision", "cache_directories", "entry_point", "inlined_kernel", "kernel",
+    "python_version", "separately_compiled",
 ]  # fmt: skip
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -53,17 +57,23 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 _EXACT = {"contract", "nsz", "arcp"}
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+# Nothing is allocated in compiled code, so that references need not be counted: a third of the
+# compilation time. The option is private to Numba; without it all is as well, only slower.
+_COUNTED, _UNCOUNTED = (
+    ({"_nrt": True}, {"_nrt": False}) if hasattr(DefaultOptions, "_nrt") else ({}, {})
+)
 # Kernels are called by kernels only. Wrappers for Python and C would double the compilation time.
 _INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-kernel = numba.njit(fastmath=_FAST, **_INNER)
+kernel = numba.njit(fastmath=_FAST, **_INNER, **_UNCOUNTED)
 """Compile a kernel; for one that contains the loops."""
 
-inlined_kernel = numba.njit(fastmath=_FAST, inline="always", **_INNER)
-"""Compile a kernel into its caller; for one that only calls others.
+# Only where references are counted may a function return a view.
+inlined_kernel = numba.njit(fastmath=_FAST, forceinline=True, **_INNER, **_COUNTED)
+"""Compile a kernel that LLVM merges into its callers; for a few lines that are called often.
 
-Numba optimises and emits each kernel as a library of its own, with all that it calls: deep calls
-would be compiled again at every level.
+Numba's own ``inline="always"`` copies the kernel at every call before its types are known, which
+takes three times as long to compile as the call.
 """
 
 
@@ -84,12 +94,54 @@ def entry_point(function: Callable[..., Any]) -> Any:
     numba.core.registry.CPUDispatcher
         The compiled function.
     """
-    dispatcher = numba.njit(fastmath=_FAST, **_OPTIONS)(function)
+    dispatcher = numba.njit(fastmath=_FAST, **_OPTIONS, **_UNCOUNTED)(function)
     # Numba offers no public way to choose a cache. Under NUMBA_DISABLE_JIT `function` itself
     # comes back, and a future Numba without `_cache` merely compiles once per process.
     if hasattr(dispatcher, "_cache"):
         dispatcher._cache = _DiskCache(function)
     return dispatcher
+
+
+def separately_compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function that is called by its address, and keep its machine code on disk.
+
+    Parameters
+    ----------
+    function : callable
+        The function, compiled for the signatures that are asked for.
+
+    Returns
+    -------
+    numba.core.registry.CPUDispatcher
+        To be compiled, not to be called.
+    """
+    dispatcher = numba.njit(fastmath=_FAST, **_INNER, **_UNCOUNTED)(function)
+    if hasattr(dispatcher, "_cache"):
+        dispatcher._cache = _DiskCache(function)
+    return dispatcher
+
+
+def python_version(function: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Say what stands for a compiled function under NUMBA_DISABLE_JIT; a decorator.
+
+    Parameters
+    ----------
+    function : callable
+        Does the same in plain Python. It gets the docstring of the compiled function.
+
+    Returns
+    -------
+    callable
+        Takes the compiled function and returns the one to use.
+    """
+
+    def choose(compiled: Any) -> Any:
+        if config.DISABLE_JIT:
+            function.__doc__ = compiled.__doc__
+            return function
+        return compiled
+
+    return choose
 
 
 def by_precision(single: Callable[..., Any], double: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,7 +198,10 @@ def cache_directories() -> Iterator[Path]:
 def _fingerprint() -> str:
     """Digest of all that compiled code depends on, but for the processor and the signature."""
     digest = hashlib.sha256()
-    for source in [Path(__file__), *sorted((_PACKAGE / "kernels").glob("*.py"))]:
+    for source in [
+        *sorted(_PACKAGE.glob("_[jl]*.py")),
+        *sorted((_PACKAGE / "kernels").glob("*.py")),
+    ]:
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
     flags = (config.BOUNDSCHECK, str(config.OPT))

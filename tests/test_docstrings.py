@@ -7,6 +7,7 @@ import pkgutil
 import sys
 
 import pytest
+from numba.core.extending import _Intrinsic as Intrinsic
 from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
 
@@ -67,10 +68,15 @@ def test_module(name):
     assert hasattr(module, "__all__") or hasattr(module, "__path__"), "list the public names"
 
 
+def resolve(name):
+    """The object behind a name; None for methods."""
+    module_name, _, attribute = name.rpartition(".")
+    return getattr(sys.modules.get(module_name), attribute, None)
+
+
 def is_described_without_parameters(name):
     """Whether it is an enumeration, or a record whose fields are all under "Attributes"."""
-    module_name, _, attribute = name.rpartition(".")
-    cls = getattr(sys.modules.get(module_name), attribute, None)
+    cls = resolve(name)
     if not inspect.isclass(cls):
         return False
     fields = getattr(cls, "__dataclass_fields__", None) or getattr(cls, "_fields", None)
@@ -85,6 +91,9 @@ def test_docstring(name):
         if name.startswith(prefix + "."):
             ignored |= codes
     if is_described_without_parameters(name):
+        ignored.add("PR01")
+    if isinstance(resolve(name), Intrinsic):
+        # What Numba calls has a parameter of Numba's own, and a caller's depend on its interface.
         ignored.add("PR01")
     faults = [f"{code}: {text}" for code, text in validate(name)["errors"] if code not in ignored]
     assert not faults, "\n".join([name, *faults])

@@ -12,11 +12,19 @@ import fastmlp
 
 OPTIONAL = {"matplotlib", "rich", "click", "typer", "pandas", "polars"}
 PACKAGE = Path(fastmlp.__file__).parent
-FLOORS = ["fastmlp._jit", "fastmlp.kernels", "fastmlp.training", "fastmlp.estimators", "fastmlp"]
+FLOORS = [
+    "fastmlp._jit",
+    "fastmlp._linking",
+    "fastmlp.kernels",
+    "fastmlp.training",
+    "fastmlp.estimators",
+    "fastmlp",
+]
 
 # What a floor may import from outside fastmlp and the standard library; the floors above: anything.
 OUTSIDE = {
     "fastmlp._jit": {"numpy", "numba", "llvmlite"},
+    "fastmlp._linking": {"numpy", "numba", "llvmlite"},
     "fastmlp.kernels": {"numpy", "numba", "llvmlite"},
     "fastmlp.training": {"numpy", "scipy", "numba", "joblib", "threadpoolctl"},
 }

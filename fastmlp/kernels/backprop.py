@@ -1,52 +1,42 @@
 """Forward and backward pass over the whole network, for some rows of a batch.
 
-Rows [start, stop) are rows of the workspace's matrices. Different threads may work on different
-rows of one workspace at once.
+Rows [start, start + n_rows) are rows of the workspace's matrices. Different threads may work on
+different rows of one workspace at once.
 """
 
 from __future__ import annotations
 
 from fastmlp._jit import inlined_kernel, kernel
-from fastmlp.kernels.activations import (
-    SOFTMAX,
-    activate,
-    multiply_by_derivative,
-    slope_gradient,
-    softmax,
-    softmax_derivative,
-)
+from fastmlp.kernels.activations import activate, multiply_by_derivative, slope_gradient
 from fastmlp.kernels.dense import (
+    bias_gradient,
+    call_sparse_forward,
+    call_sparse_weight_gradient,
     dense_forward,
     input_gradient,
-    sparse_forward,
-    sparse_weight_gradient,
     weight_gradient,
 )
-from fastmlp.kernels.losses import has_loss_per_row, loss_and_delta
+from fastmlp.kernels.losses import loss_and_delta
 from fastmlp.kernels.structures import (
-    ACTIVATION,
+    BACKWARD,
     BIASES,
-    DELTAS,
-    INPUTS,
+    FORWARD,
     KEEPS_INPUT,
     SLOPE,
-    TARGETS,
-    TERMS,
     UNITS,
-    VALUES,
-    WEIGHT,
     WEIGHTS,
     rows_of,
 )
+from fastmlp.kernels.views import view
 
 __all__ = [
-    "backward_pass", "forward_pass", "keep_input", "kept_input", "layer_gradient", "load_rows",
-    "output_delta", "output_values",
+    "activate_layer", "backward_pass", "derive_layer", "forward_pass", "layer_gradients",
+    "load_rows", "output_delta", "output_values",
 ]  # fmt: skip
 
 
 @kernel
-def load_rows(network, data, rows, gathers, start, workspace):
+def load_rows(network, data, samples, gathers, start, workspace):
     """Copy samples into rows of the workspace.
 
     Parameters
@@ -55,28 +45,27 @@ def load_rows(network, data, rows, gathers, start, workspace):
         The network.
     data : Data
         All samples.
-    rows : ndarray of int64
-        Which samples.
+    samples : ndarray of int64
+        Which of them.
     gathers : bool
         Whether dense inputs are copied too (else the first layer reads them where they are).
     start : int
         First row of the workspace to write.
     workspace : Workspace
-        **Overwritten** in rows [start, start + rows.size) of the inputs, TARGETS and WEIGHT.
+        **Overwritten** in as many rows of its gathered inputs, targets and weights.
     """
     n_features, n_targets = network.layers[0, UNITS], data.n_targets
-    one = workspace.samples.dtype.type(1)
-    targets, weights = workspace.samples[TARGETS], workspace.samples[WEIGHT]
-    for i in range(rows.size):
-        row, sample = start + i, rows[i]
+    for i in range(samples.size):
+        row, sample = start + i, samples[i]
         if gathers:
-            source = data.X[sample * n_features : (sample + 1) * n_features]
-            out = workspace.gathered[row * n_features : (row + 1) * n_features]
+            source = view(data.X, sample * n_features, n_features)
+            out = view(workspace.gathered, row * n_features, n_features)
             for j in range(n_features):
                 out[j] = source[j]
         for j in range(n_targets):
-            targets[row * n_targets + j] = data.targets[sample * n_targets + j]
-        weights[row] = data.sample_weight[sample] if data.sample_weight.size else one
+            workspace.targets[row * n_targets + j] = data.targets[sample * n_targets + j]
+        if data.sample_weight.size:
+            workspace.weights[row] = data.sample_weight[sample]
 
 
 @inlined_kernel
@@ -85,8 +74,81 @@ def _slope(network, params, layer):
     return params[offset] if offset >= 0 else network.slopes[layer]
 
 
-@inlined_kernel
-def forward_pass(network, params, data, rows, first_inputs, start, stop, workspace):
+@kernel
+def activate_layer(network, params, layer, start, n_rows, capacity, inputs, z):
+    """Replace the pre-activations of a layer by its activations, in place.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    params : ndarray of shape (n_params,)
+        All parameters.
+    layer : int
+        Layer of weights, from 0.
+    start, n_rows : int
+        Rows of the workspace.
+    capacity : int
+        Rows of the workspace's matrices.
+    inputs : ndarray
+        As in `Workspace`, where the pre-activations are kept if the derivative needs them; empty
+        if there will be no derivative.
+    z : ndarray of shape (n_rows * fan_out,)
+        **Overwritten** by the activations.
+    """
+    if network.layers[layer, KEEPS_INPUT] and inputs.size:
+        kept = rows_of(inputs, network.layers, capacity, layer + 1, start, n_rows)
+        for i in range(z.size):
+            kept[i] = z[i]
+    n_units = network.layers[layer + 1, UNITS]
+    activate(network.layers[layer, FORWARD], n_units, _slope(network, params, layer), z)
+
+
+@kernel
+def derive_layer(network, params, layer, start, n_rows, scale, workspace, a, delta, slope_grads):
+    r"""Turn :math:`\partial L/\partial a` of a layer into :math:`\partial L/\partial z`, in place.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    params : ndarray of shape (n_params,)
+        All parameters.
+    layer : int
+        Layer of weights, from 0.
+    start, n_rows : int
+        Rows of the workspace.
+    scale : float
+        What the gradient of a learned slope is multiplied by: 1 / sum of the batch's weights.
+    workspace : Workspace
+        Read.
+    a : ndarray of shape (n_rows * fan_out,)
+        Activations of the layer. Not modified.
+    delta : ndarray of shape (n_rows * fan_out,)
+        **Overwritten.**
+    slope_grads : ndarray of shape (n_params,)
+        The entry of a learned slope is **added to**.
+    """
+    z = a
+    if network.layers[layer, KEEPS_INPUT]:
+        z = rows_of(workspace.inputs, network.layers, workspace.capacity, layer + 1, start, n_rows)
+        offset = network.layers[layer, SLOPE]
+        if offset >= 0:
+            slope_grads[offset] += scale * slope_gradient(z, delta)
+    multiply_by_derivative(
+        network.layers[layer, BACKWARD],
+        network.layers[layer + 1, UNITS],
+        _slope(network, params, layer),
+        z,
+        a,
+        delta,
+    )
+
+
+@kernel
+def forward_pass(
+    network, params, data, samples, first_inputs, start, n_rows, capacity, inputs, values
+):
     """Compute the activations of every hidden layer and the pre-activations of the output.
 
     Parameters
@@ -97,88 +159,40 @@ def forward_pass(network, params, data, rows, first_inputs, start, stop, workspa
         All parameters.
     data : Data
         All samples; read where they are sparse.
-    rows : ndarray of int64
+    samples : ndarray of int64
         Which samples, for sparse data.
-    first_inputs : ndarray of shape ((stop - start) * n_features,)
+    first_inputs : ndarray of shape (n_rows * n_features,)
         Inputs of these rows, for dense data.
-    start, stop : int
+    start, n_rows : int
         Rows of the workspace.
-    workspace : Workspace
-        **Overwritten** in these rows of VALUES and INPUTS.
+    capacity : int
+        Rows of the workspace's matrices.
+    inputs, values : ndarray
+        As in `Workspace`. **Overwritten** in these rows.
     """
-    n_layers = network.layers.shape[0] - 1
-    n_rows = stop - start
+    layers = network.layers
+    n_layers = layers.shape[0] - 1
     for layer in range(n_layers):
-        fan_in, fan_out = network.layers[layer, UNITS], network.layers[layer + 1, UNITS]
-        offset = network.layers[layer, WEIGHTS]
-        weights = params[offset : offset + fan_in * fan_out]
-        offset = network.layers[layer, BIASES]
-        biases = params[offset : offset + fan_out]
-        z = rows_of(workspace, VALUES, network, layer + 1, start, stop)
-        if layer > 0:
-            a = rows_of(workspace, VALUES, network, layer, start, stop)
-            dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z)
-        elif data.indptr.size:
-            sparse_forward(rows, fan_out, data.indptr, data.indices, data.X, weights, biases, z)
+        fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
+        weights = view(params, layers[layer, WEIGHTS], fan_in * fan_out)
+        biases = view(params, layers[layer, BIASES], fan_out)
+        z = rows_of(values, layers, capacity, layer + 1, start, n_rows)
+        if layer == 0 and data.forward:
+            call_sparse_forward(
+                data.forward, fan_out, samples, data.indptr, data.indices, data.X, weights, biases,
+                z,
+            )  # fmt: skip
         else:
-            dense_forward(n_rows, fan_in, fan_out, first_inputs, weights, biases, z)
+            a = first_inputs
+            if layer > 0:
+                a = rows_of(values, layers, capacity, layer, start, n_rows)
+            dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z)
         if layer < n_layers - 1:
-            keep_input(network, layer, z, start, stop, workspace)
-            activate(network.layers[layer, ACTIVATION], _slope(network, params, layer), z)
+            activate_layer(network, params, layer, start, n_rows, capacity, inputs, z)
 
 
-@inlined_kernel
-def keep_input(network, layer, z, start, stop, workspace):
-    """Copy pre-activations where the derivative of a layer's activation needs them.
-
-    Parameters
-    ----------
-    network : Network
-        The network.
-    layer : int
-        Layer of weights, from 0.
-    z : ndarray of shape ((stop - start) * fan_out,)
-        Its pre-activations. Not modified.
-    start, stop : int
-        Rows of the workspace.
-    workspace : Workspace
-        **Overwritten** in these rows of INPUTS, if it has them: prediction needs none.
-    """
-    if network.layers[layer, KEEPS_INPUT] and workspace.layers.shape[0] > INPUTS:
-        kept = rows_of(workspace, INPUTS, network, layer + 1, start, stop)
-        for i in range(z.size):
-            kept[i] = z[i]
-
-
-@inlined_kernel
-def kept_input(network, layer, a, start, stop, workspace):
-    """Return what `keep_input` copied, or any array of that type where it copied nothing.
-
-    Parameters
-    ----------
-    network : Network
-        The network.
-    layer : int
-        Layer of weights, from 0.
-    a : ndarray of shape ((stop - start) * fan_out,)
-        Any array.
-    start, stop : int
-        Rows of the workspace.
-    workspace : Workspace
-        Read.
-
-    Returns
-    -------
-    ndarray of shape ((stop - start) * fan_out,)
-        A view on INPUTS, or `a`.
-    """
-    if network.layers[layer, KEEPS_INPUT]:
-        return rows_of(workspace, INPUTS, network, layer + 1, start, stop)
-    return a
-
-
-@inlined_kernel
-def output_values(network, params, start, stop, workspace):
+@kernel
+def output_values(network, params, start, n_rows, capacity, inputs, values):
     """Apply the output activation to the pre-activations that `forward_pass` left.
 
     Parameters
@@ -187,28 +201,20 @@ def output_values(network, params, start, stop, workspace):
         The network.
     params : ndarray of shape (n_params,)
         All parameters.
-    start, stop : int
+    start, n_rows : int
         Rows of the workspace.
-    workspace : Workspace
-        **Overwritten** in these rows of the output's VALUES and INPUTS.
-
-    Returns
-    -------
-    ndarray of shape ((stop - start) * n_outputs,)
-        The outputs, a view on the workspace.
+    capacity : int
+        Rows of the workspace's matrices.
+    inputs, values : ndarray
+        As in `Workspace`. **Overwritten** in these rows of the output layer.
     """
     layer = network.layers.shape[0] - 2
-    out = rows_of(workspace, VALUES, network, layer + 1, start, stop)
-    if network.layers[layer, ACTIVATION] == SOFTMAX:
-        softmax(stop - start, network.layers[layer + 1, UNITS], out)
-    else:
-        keep_input(network, layer, out, start, stop, workspace)
-        activate(network.layers[layer, ACTIVATION], _slope(network, params, layer), out)
-    return out
+    out = rows_of(values, network.layers, capacity, layer + 1, start, n_rows)
+    activate_layer(network, params, layer, start, n_rows, capacity, inputs, out)
 
 
-@inlined_kernel
-def output_delta(network, params, start, stop, n_targets, scale, workspace, slope_grads):
+@kernel
+def output_delta(network, params, start, n_rows, n_targets, scale, workspace, slope_grads):
     """Compute the loss terms and the gradient with respect to the output's pre-activations.
 
     Parameters
@@ -217,49 +223,40 @@ def output_delta(network, params, start, stop, n_targets, scale, workspace, slop
         The network.
     params : ndarray of shape (n_params,)
         All parameters.
-    start, stop : int
+    start, n_rows : int
         Rows of the workspace.
     n_targets : int
         Targets per row.
     scale : float
         What the gradient of a learned slope is multiplied by: 1 / sum of the batch's weights.
     workspace : Workspace
-        **Overwritten** in these rows of TERMS and of the output's DELTAS.
+        **Overwritten** in these rows of its terms and of the output's deltas.
     slope_grads : ndarray of shape (n_params,)
         The entry of a learned slope is **added to**.
     """
-    layer = network.layers.shape[0] - 2
-    n_units = network.layers[layer + 1, UNITS]
-    if network.takes_logits:
-        values = rows_of(workspace, VALUES, network, layer + 1, start, stop)
-    else:
-        values = output_values(network, params, start, stop, workspace)
-    delta = rows_of(workspace, DELTAS, network, layer + 1, start, stop)
-    width = 1 if has_loss_per_row(network.loss) else n_units
+    layers, capacity = network.layers, workspace.capacity
+    layer = layers.shape[0] - 2
+    values = rows_of(workspace.values, layers, capacity, layer + 1, start, n_rows)
+    delta = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
+    if not network.takes_logits:
+        activate_layer(network, params, layer, start, n_rows, capacity, workspace.inputs, values)
     loss_and_delta(
         network.loss,
-        stop - start,
-        n_units,
+        layers[layer + 1, UNITS],
         values,
-        workspace.samples[TARGETS][start * n_targets : stop * n_targets],
-        workspace.samples[WEIGHT][start:stop],
+        view(workspace.targets, start * n_targets, n_rows * n_targets),
+        view(workspace.weights, start, n_rows),
         delta,
-        workspace.samples[TERMS][start * width : stop * width],
+        view(workspace.terms, start * network.n_terms, n_rows * network.n_terms),
     )
     if not network.takes_logits:
-        code = network.layers[layer, ACTIVATION]
-        if code == SOFTMAX:
-            softmax_derivative(stop - start, n_units, values, delta)
-        else:
-            z = kept_input(network, layer, values, start, stop, workspace)
-            offset = network.layers[layer, SLOPE]
-            if offset >= 0:
-                slope_grads[offset] += scale * slope_gradient(z, delta)
-            multiply_by_derivative(code, _slope(network, params, layer), z, values, delta)
+        derive_layer(
+            network, params, layer, start, n_rows, scale, workspace, values, delta, slope_grads
+        )
 
 
-@inlined_kernel
-def backward_pass(network, params, start, stop, scale, workspace, slope_grads):
+@kernel
+def backward_pass(network, params, start, n_rows, scale, workspace, slope_grads):
     """Propagate the output's delta to every hidden layer.
 
     Parameters
@@ -268,37 +265,34 @@ def backward_pass(network, params, start, stop, scale, workspace, slope_grads):
         The network.
     params : ndarray of shape (n_params,)
         All parameters.
-    start, stop : int
+    start, n_rows : int
         Rows of the workspace.
     scale : float
         What gradients of learned slopes are multiplied by: 1 / sum of the batch's weights.
     workspace : Workspace
-        **Overwritten** in these rows of DELTAS.
+        **Overwritten** in these rows of its deltas.
     slope_grads : ndarray of shape (n_params,)
         The entries of learned slopes are **added to**.
     """
-    for layer in range(network.layers.shape[0] - 2, 0, -1):
-        fan_in, fan_out = network.layers[layer, UNITS], network.layers[layer + 1, UNITS]
-        offset = network.layers[layer, WEIGHTS]
-        weights = params[offset : offset + fan_in * fan_out]
-        delta_out = rows_of(workspace, DELTAS, network, layer + 1, start, stop)
-        delta = rows_of(workspace, DELTAS, network, layer, start, stop)
-        input_gradient(stop - start, fan_in, fan_out, delta_out, weights, delta)
-        a = rows_of(workspace, VALUES, network, layer, start, stop)
-        z = kept_input(network, layer - 1, a, start, stop, workspace)
-        offset = network.layers[layer - 1, SLOPE]
-        if offset >= 0:
-            slope_grads[offset] += scale * slope_gradient(z, delta)
-        multiply_by_derivative(
-            network.layers[layer - 1, ACTIVATION], _slope(network, params, layer - 1), z, a, delta
+    layers, capacity = network.layers, workspace.capacity
+    for layer in range(layers.shape[0] - 2, 0, -1):
+        fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
+        delta_out = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
+        delta = rows_of(workspace.deltas, layers, capacity, layer, start, n_rows)
+        weights = view(params, layers[layer, WEIGHTS], fan_in * fan_out)
+        input_gradient(n_rows, fan_in, fan_out, delta_out, weights, delta)
+        a = rows_of(workspace.values, layers, capacity, layer, start, n_rows)
+        derive_layer(
+            network, params, layer - 1, start, n_rows, scale, workspace, a, delta, slope_grads
         )
 
 
 @kernel
-def layer_gradient(
-    network, data, rows, first_inputs, layer, start, stop, scale, beta, workspace, unit, last, grads
-):
-    """Compute the mean gradient of some rows of one layer's weights.
+def layer_gradients(
+    network, data, samples, first_inputs, layer, start, n_rows, scale, beta, workspace, unit, last,
+    grads, with_biases,
+):  # fmt: skip
+    """Compute the mean gradient of some rows of one layer's weights, and of its biases.
 
     Parameters
     ----------
@@ -306,13 +300,13 @@ def layer_gradient(
         The network.
     data : Data
         All samples; read where they are sparse.
-    rows : ndarray of int64
+    samples : ndarray of int64
         Which samples, for sparse data.
-    first_inputs : ndarray of shape ((stop - start) * n_features,)
+    first_inputs : ndarray of shape (n_rows * n_features,)
         Inputs of these rows, for dense data.
     layer : int
         Layer of weights, from 0.
-    start, stop : int
+    start, n_rows : int
         Rows of the workspace to sum over.
     scale, beta : float
         The gradient is ``scale * sum + beta * grads``.
@@ -320,20 +314,25 @@ def layer_gradient(
         Read.
     unit, last : int
         Which rows of W, of its fan_in.
-    grads : ndarray of shape ((last - unit) * fan_out,)
-        **Overwritten.**
+    grads : ndarray of shape (n_params,)
+        **Overwritten** where these weights and biases are.
+    with_biases : bool
+        Whether the biases are wanted.
     """
-    fan_in, fan_out = network.layers[layer, UNITS], network.layers[layer + 1, UNITS]
-    delta = rows_of(workspace, DELTAS, network, layer + 1, start, stop)
-    if layer > 0:
-        a = rows_of(workspace, VALUES, network, layer, start, stop)
-        weight_gradient(stop - start, fan_in, fan_out, unit, last, scale, a, delta, beta, grads)
-    elif data.indptr.size:
-        sparse_weight_gradient(
-            rows, fan_out, unit, last, scale,
-            data.indptr, data.indices, data.X, delta, beta, grads,
+    layers, capacity = network.layers, workspace.capacity
+    fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
+    delta = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
+    out = view(grads, layers[layer, WEIGHTS] + unit * fan_out, (last - unit) * fan_out)
+    if layer == 0 and data.gradient:
+        call_sparse_weight_gradient(
+            data.gradient, fan_out, unit, last, scale, beta, samples,
+            data.indptr, data.indices, data.X, delta, out,
         )  # fmt: skip
-    else:
-        weight_gradient(
-            stop - start, fan_in, fan_out, unit, last, scale, first_inputs, delta, beta, grads
-        )
+    elif unit < last:
+        a = first_inputs
+        if layer > 0:
+            a = rows_of(workspace.values, layers, capacity, layer, start, n_rows)
+        weight_gradient(n_rows, fan_in, fan_out, unit, last, scale, a, delta, beta, out)
+    if with_biases:
+        out = view(grads, layers[layer, BIASES], fan_out)
+        bias_gradient(n_rows, fan_out, scale, delta, beta, out)

@@ -12,10 +12,10 @@ import numpy as np
 from llvmlite import ir
 from numba import _helperlib, types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 from numba.np.linalg import ensure_blas
 
-from fastmlp._jit import kernel
+from fastmlp._jit import kernel, python_version
 
 __all__ = ["gemm"]
 
@@ -24,8 +24,28 @@ HAS_BLAS_SYMBOL = "xxgemm" in getattr(_helperlib, "c_helpers", ())
 
 
 @intrinsic
-def _call_gemm(typingctx, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
-    """Call BLAS (column-major) with the data pointers of three arrays."""
+def _gemm_blas(typingctx, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+    r"""Multiply two row-major matrices: :math:`C \leftarrow \alpha\,op(A)\,op(B) + \beta\,C`.
+
+    Parameters
+    ----------
+    trans_a, trans_b : bool
+        Whether op transposes its operand.
+    m, n, k : int
+        op(A) is (m, k), op(B) is (k, n), C is (m, n).
+    alpha, beta : float
+        Scalars of the arrays' dtype. With ``beta = 0``, C need not be initialised.
+    a, b : ndarray, 1-D
+        The stored matrices, rows one after another. Not modified.
+    lda, ldb, ldc : int
+        Distance between the starts of two rows, in elements.
+    c : ndarray, 1-D
+        **Overwritten.** Must not overlap `a` or `b`.
+
+    Notes
+    -----
+    BLAS is column-major: :math:`C^T = op(B)^T op(A)^T`, on the same memory.
+    """
     dtype = a.dtype
     if not (dtype == b.dtype == c.dtype and dtype in (types.float32, types.float64)):
         return None
@@ -66,52 +86,15 @@ def _call_gemm(typingctx, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta
         builder.call(
             function,
             [
-                ir.Constant(char, kind), transposed(trans_a), transposed(trans_b), m, n, k,
-                address(alpha), data(signature.args[6], a), lda,
-                data(signature.args[8], b), ldb, address(beta),
+                ir.Constant(char, kind), transposed(trans_b), transposed(trans_a), n, m, k,
+                address(alpha), data(signature.args[8], b), ldb,
+                data(signature.args[6], a), lda, address(beta),
                 data(signature.args[11], c), ldc,
             ],
         )  # fmt: skip
         return context.get_dummy_value()
 
     return signature, codegen
-
-
-def gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
-    r"""Multiply two row-major matrices: :math:`C \leftarrow \alpha\,op(A)\,op(B) + \beta\,C`.
-
-    Parameters
-    ----------
-    trans_a, trans_b : bool
-        Whether op transposes its operand.
-    m, n, k : int
-        op(A) is (m, k), op(B) is (k, n), C is (m, n).
-    alpha, beta : float
-        Scalars of the arrays' dtype. With ``beta = 0``, C need not be initialised.
-    a, b : ndarray, 1-D
-        The stored matrices, rows one after another. Not modified.
-    lda, ldb, ldc : int
-        Distance between the starts of two rows, in elements.
-    c : ndarray, 1-D
-        **Overwritten.** Must not overlap `a` or `b`.
-    """
-    dtype = c.dtype.type
-    rows_a, columns_a = (k, m) if trans_a else (m, k)
-    rows_b, columns_b = (n, k) if trans_b else (k, n)
-
-    def matrix(flat, rows, columns, stride):
-        step = flat.itemsize
-        return np.lib.stride_tricks.as_strided(flat, (rows, columns), (stride * step, step))
-
-    left, right = matrix(a, rows_a, columns_a, lda), matrix(b, rows_b, columns_b, ldb)
-    product = dtype(alpha) * ((left.T if trans_a else left) @ (right.T if trans_b else right))
-    out = matrix(c, m, n, ldc)
-    out[...] = product if beta == 0 else product + dtype(beta) * out
-
-
-def _gemm_blas(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
-    # BLAS is column-major: C^T = op(B)^T op(A)^T, on the same memory.
-    _call_gemm(trans_b, trans_a, n, m, k, alpha, b, ldb, a, lda, beta, c, ldc)
 
 
 @kernel
@@ -132,10 +115,20 @@ def _gemm_loops(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
                     row[j] += factor * other[j]
 
 
-def _gemm_without_blas(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
-    _gemm_loops(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+def _gemm_numpy(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+    """Compute the same by NumPy."""
+    dtype = c.dtype.type
+    rows_a, columns_a = (k, m) if trans_a else (m, k)
+    rows_b, columns_b = (n, k) if trans_b else (k, n)
+
+    def matrix(flat, rows, columns, stride):
+        step = flat.itemsize
+        return np.lib.stride_tricks.as_strided(flat, (rows, columns), (stride * step, step))
+
+    left, right = matrix(a, rows_a, columns_a, lda), matrix(b, rows_b, columns_b, ldb)
+    product = dtype(alpha) * ((left.T if trans_a else left) @ (right.T if trans_b else right))
+    out = matrix(c, m, n, ldc)
+    out[...] = product if beta == 0 else product + dtype(beta) * out
 
 
-@overload(gemm)
-def _choose_gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
-    return _gemm_blas if HAS_BLAS_SYMBOL else _gemm_without_blas
+gemm = python_version(_gemm_numpy)(_gemm_blas if HAS_BLAS_SYMBOL else _gemm_loops)

@@ -7,15 +7,25 @@ Contract: 1-D contiguous views of one dtype, matrices row by row; nothing overla
 from __future__ import annotations
 
 from fastmlp._jit import inlined_kernel, kernel
+from fastmlp._linking import Interface
 from fastmlp.kernels.blas import gemm
+from fastmlp.kernels.views import view
 
 __all__ = [
-    "bias_gradient", "dense_forward", "input_gradient", "sparse_forward",
-    "sparse_weight_gradient", "weight_gradient",
+    "bias_gradient", "call_sparse_forward", "call_sparse_weight_gradient", "dense_forward",
+    "input_gradient", "sparse_forward", "sparse_weight_gradient", "weight_gradient",
 ]  # fmt: skip
 
+# Linked, since most inputs are dense.
+SPARSE_FORWARD = Interface("int", "ints", "ints", "int32s", "reals", "reals", "reals", "reals")
+SPARSE_GRADIENT = Interface(
+    "int", "int", "int", "real", "real", "ints", "ints", "int32s", "reals", "reals", "reals"
+)
+call_sparse_forward = SPARSE_FORWARD.caller("Call `sparse_forward`.")
+call_sparse_weight_gradient = SPARSE_GRADIENT.caller("Call `sparse_weight_gradient`.")
 
-@inlined_kernel
+
+@kernel
 def dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z):
     """Compute ``z = a W + b``.
 
@@ -37,16 +47,16 @@ def dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z):
     gemm(False, False, n_rows, fan_out, fan_in, one, a, fan_in, weights, fan_out, one, z, fan_out)
 
 
-@kernel
-def sparse_forward(rows, fan_out, indptr, indices, values, weights, biases, z):
+@SPARSE_FORWARD.function
+def sparse_forward(fan_out, rows, indptr, indices, values, weights, biases, z):
     """Compute ``z = X[rows] W + b`` for X in CSR form.
 
     Parameters
     ----------
-    rows : ndarray of int64
-        Which rows of X.
     fan_out : int
         Width of the layer.
+    rows : ndarray of int64
+        Which rows of X.
     indptr, indices, values : ndarray
         X.
     weights, biases : ndarray
@@ -56,10 +66,10 @@ def sparse_forward(rows, fan_out, indptr, indices, values, weights, biases, z):
     """
     _broadcast(rows.size, fan_out, biases, z)
     for i in range(rows.size):
-        out = z[i * fan_out : (i + 1) * fan_out]
+        out = view(z, i * fan_out, fan_out)
         for position in range(indptr[rows[i]], indptr[rows[i] + 1]):
             x, feature = values[position], int(indices[position])
-            w = weights[feature * fan_out : (feature + 1) * fan_out]
+            w = view(weights, feature * fan_out, fan_out)
             for j in range(fan_out):
                 out[j] += x * w[j]
 
@@ -67,12 +77,12 @@ def sparse_forward(rows, fan_out, indptr, indices, values, weights, biases, z):
 @inlined_kernel
 def _broadcast(n_rows, fan_out, biases, z):
     for i in range(n_rows):
-        row = z[i * fan_out : (i + 1) * fan_out]
+        row = view(z, i * fan_out, fan_out)
         for j in range(fan_out):
             row[j] = biases[j]
 
 
-@inlined_kernel
+@kernel
 def weight_gradient(n_rows, fan_in, fan_out, start, stop, alpha, a, delta, beta, grads):
     r"""Compute :math:`G \leftarrow \alpha\, a^T \delta + \beta\, G` for rows of the weights.
 
@@ -93,26 +103,26 @@ def weight_gradient(n_rows, fan_in, fan_out, start, stop, alpha, a, delta, beta,
     """
     gemm(
         True, False, stop - start, fan_out, n_rows,
-        alpha, a[start:], fan_in, delta, fan_out, beta, grads, fan_out,
+        alpha, view(a, start, a.size - start), fan_in, delta, fan_out, beta, grads, fan_out,
     )  # fmt: skip
 
 
-@kernel
+@SPARSE_GRADIENT.function
 def sparse_weight_gradient(
-    rows, fan_out, start, stop, alpha, indptr, indices, values, delta, beta, grads
+    fan_out, start, stop, alpha, beta, rows, indptr, indices, values, delta, grads
 ):
     r"""Compute :math:`G \leftarrow \alpha\, X^T \delta + \beta\, G` for X in CSR form.
 
     Parameters
     ----------
-    rows : ndarray of int64
-        Which rows of X.
     fan_out : int
         Width of the layer.
     start, stop : int
         Which features, that is rows of W.
     alpha, beta : float
         Scalars of the arrays' dtype.
+    rows : ndarray of int64
+        Which rows of X.
     indptr, indices, values : ndarray
         X.
     delta : ndarray of shape (rows.size * fan_out,)
@@ -124,12 +134,12 @@ def sparse_weight_gradient(
     for i in range(grads.size):
         grads[i] = zero if beta == zero else beta * grads[i]
     for i in range(rows.size):
-        error = delta[i * fan_out : (i + 1) * fan_out]
+        error = view(delta, i * fan_out, fan_out)
         for position in range(indptr[rows[i]], indptr[rows[i] + 1]):
             feature = int(indices[position])
             if start <= feature < stop:
                 x = alpha * values[position]
-                g = grads[(feature - start) * fan_out : (feature - start + 1) * fan_out]
+                g = view(grads, (feature - start) * fan_out, fan_out)
                 for j in range(fan_out):
                     g[j] += x * error[j]
 
@@ -153,12 +163,12 @@ def bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
     for j in range(fan_out):
         grads[j] = zero if beta == zero else beta * grads[j]
     for i in range(n_rows):
-        error = delta[i * fan_out : (i + 1) * fan_out]
+        error = view(delta, i * fan_out, fan_out)
         for j in range(fan_out):
             grads[j] += alpha * error[j]
 
 
-@inlined_kernel
+@kernel
 def input_gradient(n_rows, fan_in, fan_out, delta, weights, delta_inputs):
     r"""Compute :math:`\delta_{in} = \delta\, W^T`.
 

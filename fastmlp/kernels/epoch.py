@@ -15,38 +15,27 @@ from fastmlp._jit import entry_point, inlined_kernel, kernel
 from fastmlp.kernels.backprop import (
     backward_pass,
     forward_pass,
-    layer_gradient,
+    layer_gradients,
     load_rows,
     output_delta,
     output_values,
 )
-from fastmlp.kernels.dense import bias_gradient
-from fastmlp.kernels.losses import has_loss_per_row
-from fastmlp.kernels.optimizers import corrected_rate, update
-from fastmlp.kernels.structures import (
-    BIASES,
-    DELTAS,
-    START,
-    TERMS,
-    UNITS,
-    WEIGHTS,
-    Data,
-    Network,
-    Workspace,
-    rows_of,
-)
+from fastmlp.kernels.optimizers import update
+from fastmlp.kernels.structures import BIASES, START, UNITS, WEIGHTS, Data, Network, rows_of
 from fastmlp.kernels.team import is_called_off, share, wait_for_all
+from fastmlp.kernels.views import view
 
 __all__ = ["predict", "run_batches"]
 
+# Constants are written np.int64(0) here: for a plain 0, Numba compiles what gets it once more.
 # Rows and parameters are shared between threads in multiples of a cache line of floats.
 _GRAIN = 16
 
 
 @entry_point
 def run_batches(
-    network, data, order, in_order, batch_size, first, last, rates, step, params, workspace, team,
-    thread, losses,
+    network, data, order, in_order, batch_size, first, last, rates, totals, step, params, workspace,
+    team, thread, losses,
 ):  # fmt: skip
     r"""Train on the batches [first, last) of an epoch.
 
@@ -70,9 +59,11 @@ def run_batches(
     first, last : int
         Which batches.
     rates : ndarray of float64, shape (last - first,)
-        Learning rate of each step.
+        What the optimizer is given as the rate of each step.
+    totals : ndarray of float64, shape (last - first,)
+        S of each batch.
     step : Step
-        The optimizer. Its memory and count are **overwritten**.
+        The optimizer. Its memory is **overwritten**.
     params : ndarray of shape (n_params,)
         **Overwritten.**
     workspace : Workspace
@@ -87,16 +78,14 @@ def run_batches(
     """
     n_shards = workspace.gradients.shape[0]
     number = params.dtype.type
-    count = step.count[0]
     for batch in range(first, last):
         begin = batch * batch_size
         n_rows = min(batch_size, order.size - begin)
-        total = _total_weight(data, order, begin, n_rows)
+        total = totals[batch - first]
         if total == 0:
             continue
-        count += 1
         scale, l2 = number(1.0 / total), number(step.alpha / total)
-        rate = number(corrected_rate(step.optimizer, step.hyper, rates[batch - first], count))
+        rate = number(rates[batch - first])
         n_parts = team.size if team.shares_parameters else n_shards
         for part in range(thread, n_parts, team.size):
             loss = _forward_backward(
@@ -109,7 +98,9 @@ def run_batches(
             return
         if team.shares_parameters:
             if thread == 0:
-                losses[0, 0] += n_rows / total * _sum_terms(network, workspace, 0, n_rows)
+                losses[0, 0] += (
+                    n_rows / total * _sum(view(workspace.terms, 0, n_rows * network.n_terms))
+                )
             penalty = _update_layers(
                 network, data, order, in_order, begin, n_rows, scale, rate, l2, step, params,
                 workspace, team, thread,
@@ -119,27 +110,10 @@ def run_batches(
         losses[n_shards + thread, 0] += n_rows / total * 0.5 * step.alpha * penalty
         if not wait_for_all(team.size, team.barrier):
             return
-    if thread == 0:
-        step.count[0] = count
 
 
-@inlined_kernel
-def _total_weight(data, order, begin, n_rows):
-    if data.sample_weight.size == 0:
-        return float(n_rows)
-    total = 0.0
-    for i in range(begin, begin + n_rows):
-        total += data.sample_weight[order[i]]
-    return total
-
-
-@inlined_kernel
-def _sum_terms(network, workspace, row, n_rows):
-    """Add the loss terms of some rows."""
-    width = (
-        1 if has_loss_per_row(network.loss) else network.layers[network.layers.shape[0] - 1, UNITS]
-    )
-    terms = workspace.samples[TERMS][row * width : (row + n_rows) * width]
+@kernel
+def _sum(terms):
     total = terms.dtype.type(0)
     for i in range(terms.size):
         total += terms[i]
@@ -147,12 +121,14 @@ def _sum_terms(network, workspace, row, n_rows):
 
 
 @inlined_kernel
-def _first_inputs(network, data, in_order, position, row, n_rows, workspace):
+def _first_inputs(network, data, in_order, position, row, n_rows, gathered):
     """Return the dense inputs of a piece: where they are, or where they were gathered."""
     n_features = network.layers[0, UNITS]
-    if in_order and not data.indptr.size:
-        return data.X[position * n_features : (position + n_rows) * n_features]
-    return workspace.gathered[row * n_features : (row + n_rows) * n_features]
+    if data.indptr.size:
+        return gathered
+    if in_order:
+        return view(data.X, position * n_features, n_rows * n_features)
+    return view(gathered, row * n_features, n_rows * n_features)
 
 
 @kernel
@@ -168,7 +144,8 @@ def _forward_backward(
     and the sum of its loss terms is returned.
     """
     number = params.dtype.type
-    n_layers = network.layers.shape[0] - 1
+    layers = network.layers
+    n_layers = layers.shape[0] - 1
     position, stop = share(n_rows, _GRAIN, part, n_parts)
     row, row_stop, beta, loss = position, stop, number(1), 0.0
     grads = workspace.gradients[0]
@@ -176,47 +153,37 @@ def _forward_backward(
         row, row_stop = share(workspace.capacity, _GRAIN, part, n_parts)
         grads = workspace.gradients[part]
         beta = number(0)
-        for i in range(network.layers[n_layers - 1, BIASES], params.size):
+        for i in range(layers[n_layers - 1, BIASES], params.size):
             grads[i] = beta
     # A part of a short batch may be empty: its gradient is zero, not what an old batch left.
     while position < stop or beta == 0:
         if is_called_off(team.barrier):
             break
         n_piece = min(row_stop - row, stop - position)
-        samples = order[begin + position : begin + position + n_piece]
+        samples = view(order, begin + position, n_piece)
         load_rows(network, data, samples, not in_order and not data.indptr.size, row, workspace)
-        inputs = _first_inputs(network, data, in_order, begin + position, row, n_piece, workspace)
-        forward_pass(network, params, data, samples, inputs, row, row + n_piece, workspace)
-        output_delta(network, params, row, row + n_piece, data.n_targets, scale, workspace, grads)
-        backward_pass(network, params, row, row + n_piece, scale, workspace, grads)
+        inputs = _first_inputs(
+            network, data, in_order, begin + position, row, n_piece, workspace.gathered
+        )
+        forward_pass(
+            network, params, data, samples, inputs, row, n_piece, workspace.capacity,
+            workspace.inputs, workspace.values,
+        )  # fmt: skip
+        output_delta(network, params, row, n_piece, data.n_targets, scale, workspace, grads)
+        backward_pass(network, params, row, n_piece, scale, workspace, grads)
         if not team.shares_parameters:
             for layer in range(n_layers):
-                _add_layer_gradient(
+                layer_gradients(
                     network, data, samples, inputs, layer, row, n_piece, scale, beta, workspace,
-                    grads,
+                    np.int64(0), layers[layer, UNITS], grads, np.bool_(True),
                 )  # fmt: skip
-            loss += _sum_terms(network, workspace, row, n_piece)
+            loss += _sum(view(workspace.terms, row * network.n_terms, n_piece * network.n_terms))
         position += n_piece
         beta = number(1)
     return loss
 
 
-@inlined_kernel
-def _add_layer_gradient(
-    network, data, samples, inputs, layer, row, n_rows, scale, beta, workspace, grads
-):
-    fan_in, fan_out = network.layers[layer, UNITS], network.layers[layer + 1, UNITS]
-    offset = network.layers[layer, WEIGHTS]
-    layer_gradient(
-        network, data, samples, inputs, layer, row, row + n_rows, scale, beta, workspace,
-        np.int64(0), fan_in, grads[offset : offset + fan_in * fan_out],
-    )  # fmt: skip
-    offset = network.layers[layer, BIASES]
-    delta = rows_of(workspace, DELTAS, network, layer + 1, row, row + n_rows)
-    bias_gradient(n_rows, fan_out, scale, delta, beta, grads[offset : offset + fan_out])
-
-
-@inlined_kernel
+@kernel
 def _update_layers(
     network, data, order, in_order, begin, n_rows, scale, rate, l2, step, params, workspace, team,
     thread,
@@ -226,37 +193,34 @@ def _update_layers(
     They are then still in this core's cache. Returns the sum of squares of the old weights.
     """
     zero = params.dtype.type(0)
-    grads = workspace.gradients[0]
-    samples = order[begin : begin + n_rows]
-    inputs = _first_inputs(network, data, in_order, begin, 0, n_rows, workspace)
+    layers, grads = network.layers, workspace.gradients[0]
+    samples = view(order, begin, n_rows)
+    inputs = _first_inputs(network, data, in_order, begin, np.int64(0), n_rows, workspace.gathered)
     penalty = 0.0
-    for layer in range(network.layers.shape[0] - 2, -1, -1):
-        fan_in, fan_out = network.layers[layer, UNITS], network.layers[layer + 1, UNITS]
-        unit, last = share(fan_in, _GRAIN, thread, team.size)
-        if unit < last:
-            offset = network.layers[layer, WEIGHTS]
-            start, stop = offset + unit * fan_out, offset + last * fan_out
-            layer_gradient(
-                network, data, samples, inputs, layer, np.int64(0), n_rows, scale, zero, workspace,
-                unit, last, grads[start:stop],
-            )  # fmt: skip
-            penalty += update(
-                step.optimizer, step.hyper, rate, l2,
-                grads[start:stop], params, step.slots, start, stop,
-            )  # fmt: skip
-        if layer % team.size == thread:
-            start = network.layers[layer, BIASES]
-            stop = start + fan_out
-            delta = rows_of(workspace, DELTAS, network, layer + 1, 0, n_rows)
-            bias_gradient(n_rows, fan_out, scale, delta, zero, grads[start:stop])
-            update(
-                step.optimizer, step.hyper, rate, zero,
-                grads[start:stop], params, step.slots, start, stop,
-            )  # fmt: skip
+    for layer in range(layers.shape[0] - 2, -1, -1):
+        fan_out = layers[layer + 1, UNITS]
+        unit, last = share(layers[layer, UNITS], _GRAIN, thread, team.size)
+        with_biases = layer % team.size == thread
+        layer_gradients(
+            network, data, samples, inputs, layer, np.int64(0), n_rows, scale, zero, workspace,
+            unit, last, grads, with_biases,
+        )  # fmt: skip
+        start = layers[layer, WEIGHTS] + unit * fan_out
+        penalty += _update(step, rate, l2, grads, params, start, (last - unit) * fan_out)
+        if with_biases:
+            _update(step, rate, zero, grads, params, layers[layer, BIASES], fan_out)
     return penalty
 
 
-@inlined_kernel
+@kernel
+def _update(step, rate, l2, grads, params, start, size):
+    return update(
+        step.optimizer, step.hyper, rate, l2, view(grads, start, size), view(params, start, size),
+        step.slots, start,
+    )  # fmt: skip
+
+
+@kernel
 def _update_slice(network, rate, l2, step, params, workspace, team, thread):
     """Add up the shards' gradients for this thread's slice of the parameters, and update it.
 
@@ -264,26 +228,21 @@ def _update_slice(network, rate, l2, step, params, workspace, team, thread):
     """
     start, stop = share(params.size, _GRAIN, thread, team.size)
     grads = workspace.gradients[0]
-    out = grads[start:stop]
     # Always in the same order, whoever does it.
     for shard in range(1, workspace.gradients.shape[0]):
-        other = workspace.gradients[shard, start:stop]
-        for i in range(out.size):
-            out[i] += other[i]
+        other = workspace.gradients[shard]
+        for i in range(start, stop):
+            grads[i] += other[i]
     middle = min(max(start, network.n_weights), stop)
-    penalty = update(
-        step.optimizer, step.hyper, rate, l2,
-        grads[start:middle], params, step.slots, start, middle,
-    )  # fmt: skip
-    update(
-        step.optimizer, step.hyper, rate, params.dtype.type(0),
-        grads[middle:stop], params, step.slots, middle, stop,
-    )  # fmt: skip
+    penalty = _update(step, rate, l2, grads, params, start, middle - start)
+    _update(step, rate, params.dtype.type(0), grads, params, middle, stop - middle)
     return penalty
 
 
 @entry_point
-def predict(layers, slopes, params, X, indptr, indices, begin, end, values, out):
+def predict(
+    layers, slopes, params, X, indptr, indices, sparse_forward, samples, begin, end, values, out
+):
     """Run the samples [begin, end) forward.
 
     A call from Python costs time per argument, and much more for a tuple: these are plain arrays.
@@ -296,9 +255,13 @@ def predict(layers, slopes, params, X, indptr, indices, begin, end, values, out)
         All parameters.
     X, indptr, indices : ndarray
         As in `Data`.
+    sparse_forward : int
+        Its address, or 0 where inputs are dense.
+    samples : ndarray of int64, shape (end - begin,) or (0,)
+        Counts up from `begin`, where inputs are sparse.
     begin, end : int
         Which samples.
-    values : ndarray of shape (1, n_rows * units of all layers but the inputs)
+    values : ndarray of shape (n_rows * units of all layers but the inputs,)
         Room for some rows. **Overwritten.** Not shared with other threads.
     out : ndarray of shape (n_samples * n_outputs,)
         **Overwritten** by the outputs, output activation applied, of these samples.
@@ -311,21 +274,27 @@ def predict(layers, slopes, params, X, indptr, indices, begin, end, values, out)
     n_layers, n_features = layers.shape[0] - 1, layers[0, UNITS]
     n_outputs = layers[n_layers, UNITS]
     n_units = layers[n_layers, START] + n_outputs
-    nowhere = np.empty(0, params.dtype)
-    network = Network(layers, slopes, 0, 0, 0)
-    data = Data(X, indptr, indices, nowhere, 0, nowhere)
-    workspace = Workspace(values.size // n_units, nowhere, values, values, values)
-    samples = np.arange(begin, end if indptr.size else begin)
-    for position in range(begin, end, workspace.capacity):
-        n_rows = min(workspace.capacity, end - position)
-        inputs = _first_inputs(network, data, True, position, 0, n_rows, workspace)
-        some = samples[position - begin : position - begin + n_rows]
-        forward_pass(network, params, data, some, inputs, 0, n_rows, workspace)
-        outputs = output_values(network, params, 0, n_rows, workspace)
-        piece = out[position * n_outputs : (position + n_rows) * n_outputs]
+    capacity = values.size // n_units
+    nowhere = view(values, 0, 0)
+    network = Network(layers, slopes, 0, 0, 0, 0)
+    data = Data(X, indptr, indices, nowhere, 0, nowhere, sparse_forward, 0)
+    for position in range(begin, end, capacity):
+        n_rows = min(capacity, end - position)
+        inputs = _first_inputs(
+            network, data, np.bool_(True), position, np.int64(0), n_rows, nowhere
+        )
+        some = samples
+        if samples.size:
+            some = view(samples, position - begin, n_rows)
+        forward_pass(
+            network, params, data, some, inputs, np.int64(0), n_rows, capacity, nowhere, values
+        )
+        output_values(network, params, np.int64(0), n_rows, capacity, nowhere, values)
+        outputs = rows_of(values, layers, capacity, n_layers, np.int64(0), n_rows)
+        piece = view(out, position * n_outputs, n_rows * n_outputs)
         for i in range(outputs.size):
             piece[i] = outputs[i]
-    return indptr.size > 0 or _are_finite(X[begin * n_features : end * n_features])
+    return indptr.size > 0 or _are_finite(view(X, begin * n_features, (end - begin) * n_features))
 
 
 @kernel

@@ -1,9 +1,14 @@
 r"""Losses, their gradients, and the table that names them.
 
-A loss is added in this file alone: its loop, a branch in `loss_and_delta` and a row in `LOSSES`.
+A loss is added in this file alone: its function and a row in `LOSSES`.
 
-Contract: 1-D contiguous arrays of one dtype; `n_rows` samples of `n_units` outputs, rows one after
-another. A loss that ``takes_logits`` has its output activation merged into it (softmax with
+Contract of ``name(n_units, values, targets, weights, delta, terms)``: 1-D contiguous arrays of one
+dtype; ``weights.size`` samples of `n_units` outputs, rows one after another. `values`, `targets`
+and the samples' `weights` are read; `delta`, of the size of `values`, and `terms` are
+**overwritten** by the weighted gradient with respect to `values` and the weighted loss, the latter
+one per row where the table says ``has_term_per_row``, else one per output.
+
+A loss that ``takes_logits`` has its output activation merged into it (softmax with
 cross-entropy, logistic with binary cross-entropy, exp with Poisson deviance): it reads
 pre-activations and writes :math:`\partial L/\partial z`, which is out - y for each of these pairs,
 free of cancellation. The others read outputs and write :math:`\partial L/\partial a`, for any
@@ -18,9 +23,14 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp._jit import inlined_kernel, kernel
+from fastmlp._linking import Interface, LinkedFunction
 from fastmlp.kernels.math import exp, log, log1p
+from fastmlp.kernels.views import view
 
-__all__ = ["LOSSES", "Loss", "has_loss_per_row", "loss_and_delta"]
+__all__ = ["LOSSES", "Loss", "loss_and_delta"]
+
+LOSS = Interface("int", "reals", "reals", "reals", "reals", "reals")
+loss_and_delta = LOSS.caller("Write loss terms and their gradient.")
 
 
 class Loss(NamedTuple):
@@ -28,23 +38,26 @@ class Loss(NamedTuple):
 
     Attributes
     ----------
-    code : int
-        What stands for it in compiled code.
+    function : LinkedFunction
+        The loop.
     equation : str
         L for one sample, for people.
     task : str
         ``"classification"``, ``"regression"`` or ``"both"``.
     output_activation : str or None
         The one output activation merged into the loss; None: any, identity by default.
+    has_term_per_row : bool
+        Whether it writes one term per row rather than one per output.
     averages_outputs : bool
         Whether the reported loss is the mean over outputs, as scikit-learn's squared error is,
         rather than their sum. The gradient is that of the sum in either case.
     """
 
-    code: int
+    function: LinkedFunction
     equation: str
     task: str
     output_activation: str | None = None
+    has_term_per_row: bool = False
     averages_outputs: bool = False
 
     @property
@@ -53,65 +66,20 @@ class Loss(NamedTuple):
         return self.output_activation is not None
 
 
-SOFTMAX_CROSS_ENTROPY, LOGISTIC_CROSS_ENTROPY, SQUARED_ERROR, POISSON = range(4)
-
-LOSSES: dict[str, Loss] = {
-    "softmax_cross_entropy": Loss(
-        SOFTMAX_CROSS_ENTROPY, "-sum_i y_i log a_i", "classification", "softmax"
-    ),
-    "logistic_cross_entropy": Loss(
-        LOGISTIC_CROSS_ENTROPY, "-y log a - (1 - y) log(1 - a)", "classification", "logistic"
-    ),
-    "squared_error": Loss(SQUARED_ERROR, "(a - y)^2 / 2", "both", averages_outputs=True),
-    "poisson": Loss(POISSON, "y log(y / a) - y + a", "regression", "exp"),
-}
-
-
-@inlined_kernel
-def has_loss_per_row(code):
-    """Return whether a loss writes one term per row rather than one per output.
-
-    Parameters
-    ----------
-    code : int
-        ``LOSSES[name].code``.
-
-    Returns
-    -------
-    bool
-        Whether it does.
-    """
-    return code == SOFTMAX_CROSS_ENTROPY
-
-
-@inlined_kernel
-def softmax_cross_entropy(n_rows, n_units, logits, targets, weights, delta, terms):
+@LOSS.function
+def softmax_cross_entropy(n_units, logits, targets, weights, delta, terms):
     r"""Softmax and cross-entropy as one stable step.
 
     .. math:: L = \log\sum_j e^{z_j - m} - (z_y - m), \quad m = \max_j z_j, \qquad
               \partial L/\partial z_j = p_j - [j = y]
 
-    Parameters
-    ----------
-    n_rows, n_units : int
-        Shape of `logits`.
-    logits : ndarray of shape (n_rows * n_units,)
-        Pre-activations of the output. Not modified.
-    targets : ndarray of shape (n_rows,)
-        Index of the true class, as a float.
-    weights : ndarray of shape (n_rows,)
-        Sample weights.
-    delta : ndarray of shape (n_rows * n_units,)
-        **Overwritten** by the weighted gradient with respect to the logits.
-    terms : ndarray of shape (n_rows,)
-        **Overwritten** by the weighted loss of each row.
-
     Notes
     -----
     As in scikit-learn, a probability enters its logarithm clipped to [eps, 1 - eps].
     """
+    n_rows = weights.size
     for i in range(n_rows):
-        row, out = logits[i * n_units : (i + 1) * n_units], delta[i * n_units : (i + 1) * n_units]
+        row, out = view(logits, i * n_units, n_units), view(delta, i * n_units, n_units)
         largest = row[0]
         for j in range(1, n_units):
             largest = max(largest, row[j])
@@ -125,7 +93,7 @@ def softmax_cross_entropy(n_rows, n_units, logits, targets, weights, delta, term
     # Of 1 - eps and of eps; the former is eps to rounding.
     smallest, most = epsilon, -log(epsilon)
     for i in range(n_rows):
-        out = delta[i * n_units : (i + 1) * n_units]
+        out = view(delta, i * n_units, n_units)
         total = delta.dtype.type(0)
         for j in range(n_units):
             total += out[j]
@@ -139,22 +107,11 @@ def softmax_cross_entropy(n_rows, n_units, logits, targets, weights, delta, term
         terms[i] = weight * (most if loss > most else loss)
 
 
-@inlined_kernel
+@LOSS.function
 def logistic_cross_entropy(n_units, logits, targets, weights, delta, terms):
     r"""Logistic output and binary cross-entropy as one stable step.
 
     .. math:: L = \max(z, 0) - y z + \log(1 + e^{-|z|}), \qquad \partial L/\partial z = a - y
-
-    Parameters
-    ----------
-    n_units : int
-        Outputs per row.
-    logits, targets : ndarray of shape (n_rows * n_units,)
-        Pre-activations and labels in [0, 1]. Not modified.
-    weights : ndarray of shape (n_rows,)
-        Sample weights.
-    delta, terms : ndarray of shape (n_rows * n_units,)
-        **Overwritten** by the weighted gradient and loss of each output.
     """
     zero, one = delta.dtype.type(0), delta.dtype.type(1)
     smallest = _epsilon(delta)
@@ -169,21 +126,9 @@ def logistic_cross_entropy(n_units, logits, targets, weights, delta, terms):
     _apply_weights(n_units, weights, delta, terms)
 
 
-@inlined_kernel
+@LOSS.function
 def squared_error(n_units, outputs, targets, weights, delta, terms):
-    r"""Half the squared error, :math:`L = (a - y)^2/2`, :math:`\partial L/\partial a = a - y`.
-
-    Parameters
-    ----------
-    n_units : int
-        Outputs per row.
-    outputs, targets : ndarray of shape (n_rows * n_units,)
-        Not modified.
-    weights : ndarray of shape (n_rows,)
-        Sample weights.
-    delta, terms : ndarray of shape (n_rows * n_units,)
-        **Overwritten** by the weighted gradient and loss of each output.
-    """
+    r"""Half the squared error, :math:`L = (a - y)^2/2`, :math:`\partial L/\partial a = a - y`."""
     half = delta.dtype.type(0.5)
     for i in range(delta.size):
         error = outputs[i] - targets[i]
@@ -192,22 +137,11 @@ def squared_error(n_units, outputs, targets, weights, delta, terms):
     _apply_weights(n_units, weights, delta, terms)
 
 
-@inlined_kernel
+@LOSS.function
 def poisson(n_units, logits, targets, weights, delta, terms):
     r"""Exponential output and half the Poisson deviance.
 
     .. math:: L = y \log(y / a) - y + a, \quad a = e^z, \qquad \partial L/\partial z = a - y
-
-    Parameters
-    ----------
-    n_units : int
-        Outputs per row.
-    logits, targets : ndarray of shape (n_rows * n_units,)
-        Pre-activations and counts y >= 0. Not modified.
-    weights : ndarray of shape (n_rows,)
-        Sample weights.
-    delta, terms : ndarray of shape (n_rows * n_units,)
-        **Overwritten** by the weighted gradient and loss of each output.
     """
     zero, one = delta.dtype.type(0), delta.dtype.type(1)
     for i in range(delta.size):
@@ -233,32 +167,17 @@ def _apply_weights(n_units, weights, delta, terms):
                 terms[j] *= weight
 
 
-@inlined_kernel
-def loss_and_delta(code, n_rows, n_units, values, targets, weights, delta, terms):
-    """Write the weighted loss terms of a batch and their gradient.
-
-    Parameters
-    ----------
-    code : int
-        ``LOSSES[name].code``.
-    n_rows, n_units : int
-        Shape of the output layer's `values`.
-    values : ndarray of shape (n_rows * n_units,)
-        Logits or outputs, as the loss takes them. Not modified.
-    targets : ndarray of shape (n_rows,) or (n_rows * n_units,)
-        Class indices for the softmax, one value per output for the others.
-    weights : ndarray of shape (n_rows,)
-        Sample weights.
-    delta : ndarray of shape (n_rows * n_units,)
-        **Overwritten** by the gradient with respect to `values`.
-    terms : ndarray of shape (n_rows,) or (n_rows * n_units,)
-        **Overwritten** by the losses, one per row where `has_loss_per_row`, else one per output.
-    """
-    if code == SOFTMAX_CROSS_ENTROPY:
-        softmax_cross_entropy(n_rows, n_units, values, targets, weights, delta, terms)
-    elif code == LOGISTIC_CROSS_ENTROPY:
-        logistic_cross_entropy(n_units, values, targets, weights, delta, terms)
-    elif code == SQUARED_ERROR:
-        squared_error(n_units, values, targets, weights, delta, terms)
-    elif code == POISSON:
-        poisson(n_units, values, targets, weights, delta, terms)
+LOSSES: dict[str, Loss] = {
+    "softmax_cross_entropy": Loss(
+        softmax_cross_entropy,
+        "-sum_i y_i log a_i",
+        "classification",
+        "softmax",
+        has_term_per_row=True,
+    ),
+    "logistic_cross_entropy": Loss(
+        logistic_cross_entropy, "-y log a - (1 - y) log(1 - a)", "classification", "logistic"
+    ),
+    "squared_error": Loss(squared_error, "(a - y)^2 / 2", "both", averages_outputs=True),
+    "poisson": Loss(poisson, "y log(y / a) - y + a", "regression", "exp"),
+}

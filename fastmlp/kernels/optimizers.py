@@ -1,23 +1,31 @@
 r"""Optimizers: in-place updates of a slice of the flat parameter vector, and their table.
 
-An optimizer is added in this file alone: its loop, a branch in `update` and a row in `OPTIMIZERS`.
+An optimizer is added in this file alone: its function and a row in `OPTIMIZERS`.
 
-Contract: `grads`, `params` and the slots are 1-D contiguous slices of one length and dtype, which
-do not overlap. `grads` holds the mean gradient of the batch without its L2 term; each loop adds
-``l2 * params`` on the fly and returns the sum of squares of the parameters *before* the update,
-which the reported loss needs and which costs nothing here.
+Contract of ``name(hyper, rate, l2, grads, params, slots, start)``: `grads` and `params` are 1-D
+contiguous slices of one length and dtype, the parameters from `start` on, and ``slots[k, start :
+start + params.size]`` is their memory; nothing overlaps. `hyper` holds the hyperparameters in
+float64. `grads` holds the mean gradient of the batch without its L2 term; each loop adds
+``l2 * params`` on the fly. `params` and the memory are **overwritten**, and the sum of squares of
+the parameters *before* the update is returned, which the reported loss needs and which costs
+nothing here.
 """
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastmlp._jit import inlined_kernel, kernel
+from fastmlp._linking import Interface, LinkedFunction
 
-__all__ = ["OPTIMIZERS", "Optimizer", "corrected_rate", "update"]
+__all__ = ["OPTIMIZERS", "Optimizer", "update"]
+
+OPTIMIZER = Interface("doubles", "real", "real", "reals", "reals", "matrix", "int", returns="real")
+update = OPTIMIZER.caller("Update parameters; return the sum of squares of the old ones.")
+Doubles = NDArray[np.float64]
 
 
 class Optimizer(NamedTuple):
@@ -25,59 +33,29 @@ class Optimizer(NamedTuple):
 
     Attributes
     ----------
-    code : int
-        What stands for it in compiled code.
+    function : LinkedFunction
+        The loop.
     equation : str
         The step, for people; g is the mean gradient with its L2 term.
     n_slots : int
         Arrays of the length of the parameters that it keeps between steps.
     hyperparameters : tuple of str
         Names of the estimator parameters it reads, in the order of the `hyper` array.
+    correct : callable or None
+        ``correct(hyper, rates, steps)`` returns the rates, in float64, that the loop is given at
+        these steps, numbered from 1; None where they are those of the schedule.
     """
 
-    code: int
+    function: LinkedFunction
     equation: str
     n_slots: int
     hyperparameters: tuple[str, ...] = ()
+    correct: Callable[[Doubles, Doubles, Any], Doubles] | None = None
 
 
-NO_STEP, SGD, MOMENTUM, NESTEROV, ADAM = range(5)
-
-OPTIMIZERS: dict[str, Optimizer] = {
-    "no_step": Optimizer(NO_STEP, "g = g + l2 w, w unchanged: for solvers that run elsewhere", 0),
-    "sgd": Optimizer(SGD, "w -= rate g", 0),
-    "momentum": Optimizer(MOMENTUM, "v = mu v - rate g; w += v", 1, ("momentum",)),
-    "nesterov": Optimizer(
-        NESTEROV, "v = mu v - rate g; w += mu v - rate g", 1, ("momentum",)
-    ),
-    "adam": Optimizer(
-        ADAM,
-        "m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; "
-        "w -= rate sqrt(1-b2^t)/(1-b1^t) m/(sqrt(v)+eps)",
-        2,
-        ("beta_1", "beta_2", "epsilon"),
-    ),
-}  # fmt: skip
-
-
-@kernel
-def no_step(grads, l2, params):
-    r"""Complete the gradient, :math:`g \leftarrow g + \lambda w`, and leave the parameters.
-
-    Parameters
-    ----------
-    grads : ndarray of shape (n,)
-        Mean gradient of the batch. **Overwritten.**
-    l2 : float
-        L2 factor.
-    params : ndarray of shape (n,)
-        Not modified.
-
-    Returns
-    -------
-    float
-        Sum of squares of the parameters.
-    """
+@OPTIMIZER.function
+def no_step(hyper, rate, l2, grads, params, slots, start):
+    r"""Complete the gradient, :math:`g \leftarrow g + \lambda w`, and leave the parameters."""
     total = params.dtype.type(0)
     for i in range(params.size):
         total += params[i] * params[i]
@@ -85,24 +63,9 @@ def no_step(grads, l2, params):
     return total
 
 
-@kernel
-def sgd(grads, rate, l2, params):
-    r"""Take one step of gradient descent, :math:`w \leftarrow w - \eta (g + \lambda w)`.
-
-    Parameters
-    ----------
-    grads : ndarray of shape (n,)
-        Mean gradient of the batch. Not modified.
-    rate, l2 : float
-        Step size and L2 factor.
-    params : ndarray of shape (n,)
-        **Overwritten.**
-
-    Returns
-    -------
-    float
-        Sum of squares of the old parameters.
-    """
+@OPTIMIZER.function
+def sgd(hyper, rate, l2, grads, params, slots, start):
+    r"""Take one step of gradient descent, :math:`w \leftarrow w - \eta (g + \lambda w)`."""
     total = params.dtype.type(0)
     for i in range(params.size):
         w = params[i]
@@ -111,24 +74,11 @@ def sgd(grads, rate, l2, params):
     return total
 
 
-@kernel
-def momentum(grads, rate, l2, mu, params, velocity):
-    r"""Take one momentum step, :math:`v \leftarrow \mu v - \eta g,\; w \leftarrow w + v`.
-
-    Parameters
-    ----------
-    grads : ndarray of shape (n,)
-        Mean gradient of the batch. Not modified.
-    rate, l2, mu : float
-        Step size, L2 factor, momentum in [0, 1].
-    params, velocity : ndarray of shape (n,)
-        **Overwritten.**
-
-    Returns
-    -------
-    float
-        Sum of squares of the old parameters.
-    """
+@OPTIMIZER.function
+def momentum(hyper, rate, l2, grads, params, slots, start):
+    r"""Take one momentum step, :math:`v \leftarrow \mu v - \eta g,\; w \leftarrow w + v`."""
+    mu = params.dtype.type(hyper[0])
+    velocity = slots[0, start : start + params.size]
     total = params.dtype.type(0)
     for i in range(params.size):
         w = params[i]
@@ -139,30 +89,18 @@ def momentum(grads, rate, l2, mu, params, velocity):
     return total
 
 
-@kernel
-def nesterov(grads, rate, l2, mu, params, velocity):
+@OPTIMIZER.function
+def nesterov(hyper, rate, l2, grads, params, slots, start):
     r"""Take one step with Nesterov's momentum.
 
     .. math:: v \leftarrow \mu v - \eta g, \qquad w \leftarrow w + \mu v - \eta g
-
-    Parameters
-    ----------
-    grads : ndarray of shape (n,)
-        Mean gradient of the batch. Not modified.
-    rate, l2, mu : float
-        Step size, L2 factor, momentum in [0, 1].
-    params, velocity : ndarray of shape (n,)
-        **Overwritten.**
-
-    Returns
-    -------
-    float
-        Sum of squares of the old parameters.
 
     References
     ----------
     Sutskever et al. (2013), "On the importance of initialization and momentum in deep learning".
     """
+    mu = params.dtype.type(hyper[0])
+    velocity = slots[0, start : start + params.size]
     total = params.dtype.type(0)
     for i in range(params.size):
         w = params[i]
@@ -174,34 +112,13 @@ def nesterov(grads, rate, l2, mu, params, velocity):
     return total
 
 
-@kernel
-def adam(grads, rate, l2, beta_1, rest_1, beta_2, rest_2, epsilon, params, mean, square):
-    r"""Take one Adam step.
+@OPTIMIZER.function
+def adam(hyper, rate, l2, grads, params, slots, start):
+    r"""Take one Adam step; the bias correction is in the rate.
 
     .. math:: m \leftarrow \beta_1 m + (1-\beta_1) g, \quad
               v \leftarrow \beta_2 v + (1-\beta_2) g^2, \quad
               w \leftarrow w - \eta_t\, m / (\sqrt v + \epsilon)
-
-    Parameters
-    ----------
-    grads : ndarray of shape (n,)
-        Mean gradient of the batch. Not modified.
-    rate : float
-        :math:`\eta_t = \eta \sqrt{1-\beta_2^t} / (1-\beta_1^t)`, bias correction included.
-    l2 : float
-        L2 factor.
-    beta_1, rest_1, beta_2, rest_2 : float
-        Decay rates in [0, 1) and what they lack of 1, subtracted in float64: in float32,
-        1 - 0.999 is off by 1e-5.
-    epsilon : float
-        Keeps the quotient finite.
-    params, mean, square : ndarray of shape (n,)
-        **Overwritten.**
-
-    Returns
-    -------
-    float
-        Sum of squares of the old parameters.
 
     Notes
     -----
@@ -212,7 +129,12 @@ def adam(grads, rate, l2, beta_1, rest_1, beta_2, rest_2, epsilon, params, mean,
     ----------
     Kingma and Ba (2015), "Adam: A Method for Stochastic Optimization", Algorithm 1 and section 2.
     """
-    total = params.dtype.type(0)
+    number = params.dtype.type
+    beta_1, beta_2, epsilon = number(hyper[0]), number(hyper[1]), number(hyper[2])
+    # Subtracted in float64: in float32, 1 - 0.999 is off by 1e-5.
+    rest_1, rest_2 = number(1.0 - hyper[0]), number(1.0 - hyper[1])
+    mean, square = slots[0, start : start + params.size], slots[1, start : start + params.size]
+    total = number(0)
     for i in range(params.size):
         w = params[i]
         total += w * w
@@ -225,71 +147,22 @@ def adam(grads, rate, l2, beta_1, rest_1, beta_2, rest_2, epsilon, params, mean,
     return total
 
 
-@inlined_kernel
-def corrected_rate(code, hyper, rate, step):
-    """Return the step size of step number `step`, in float64, bias correction included.
-
-    Parameters
-    ----------
-    code : int
-        ``OPTIMIZERS[name].code``.
-    hyper : ndarray
-        The optimizer's hyperparameters.
-    rate : float
-        Learning rate of the schedule.
-    step : int
-        Number of this step, from 1.
-
-    Returns
-    -------
-    float
-        The factor of the update.
-    """
-    if code == ADAM:
-        return rate * math.sqrt(1.0 - hyper[1] ** step) / (1.0 - hyper[0] ** step)
-    return rate
+def _adam_rates(hyper: Doubles, rates: Doubles, steps: Any) -> Doubles:
+    r"""Return :math:`\eta_t = \eta \sqrt{1-\beta_2^t} / (1-\beta_1^t)`."""
+    return rates * np.sqrt(1.0 - hyper[1] ** steps) / (1.0 - hyper[0] ** steps)
 
 
-@kernel
-def update(code, hyper, rate, l2, grads, params, slots, start, stop):
-    """Update the parameters [start, stop) in place.
-
-    Parameters
-    ----------
-    code : int
-        ``OPTIMIZERS[name].code``.
-    hyper : ndarray of float64
-        The optimizer's hyperparameters.
-    rate : float
-        What `corrected_rate` returns, in the dtype of `params`.
-    l2 : float
-        L2 factor of these parameters, in the dtype of `params`.
-    grads : ndarray of shape (stop - start,)
-        Their mean gradient.
-    params : ndarray of shape (n_params,)
-        **Overwritten** in [start, stop).
-    slots : ndarray of shape (n_slots, n_params)
-        The optimizer's memory. **Overwritten** in [:, start:stop).
-    start, stop : int
-        The slice.
-
-    Returns
-    -------
-    float
-        Sum of squares of the old parameters of the slice.
-    """
-    number = params.dtype.type
-    w = params[start:stop]
-    if code == ADAM:
-        return adam(
-            grads, rate, l2, number(hyper[0]), number(1.0 - hyper[0]), number(hyper[1]),
-            number(1.0 - hyper[1]), number(hyper[2]), w, slots[0, start:stop],
-            slots[1, start:stop],
-        )  # fmt: skip
-    if code == NESTEROV:
-        return nesterov(grads, rate, l2, number(hyper[0]), w, slots[0, start:stop])
-    if code == MOMENTUM:
-        return momentum(grads, rate, l2, number(hyper[0]), w, slots[0, start:stop])
-    if code == SGD:
-        return sgd(grads, rate, l2, w)
-    return no_step(grads, l2, w)
+OPTIMIZERS: dict[str, Optimizer] = {
+    "no_step": Optimizer(no_step, "g = g + l2 w, w unchanged: for solvers that run elsewhere", 0),
+    "sgd": Optimizer(sgd, "w -= rate g", 0),
+    "momentum": Optimizer(momentum, "v = mu v - rate g; w += v", 1, ("momentum",)),
+    "nesterov": Optimizer(nesterov, "v = mu v - rate g; w += mu v - rate g", 1, ("momentum",)),
+    "adam": Optimizer(
+        adam,
+        "m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; "
+        "w -= rate sqrt(1-b2^t)/(1-b1^t) m/(sqrt(v)+eps)",
+        2,
+        ("beta_1", "beta_2", "epsilon"),
+        _adam_rates,
+    ),
+}

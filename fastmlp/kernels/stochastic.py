@@ -14,24 +14,10 @@ All of it is exact: the steps are those of `run_batches`, to rounding.
 
 from __future__ import annotations
 
-import numpy as np
-
-from fastmlp._jit import entry_point, inlined_kernel, kernel
-from fastmlp.kernels.activations import RELU, activate, multiply_by_derivative
-from fastmlp.kernels.backprop import keep_input, kept_input, load_rows, output_delta
-from fastmlp.kernels.losses import has_loss_per_row
-from fastmlp.kernels.structures import (
-    ACTIVATION,
-    BIASES,
-    DELTAS,
-    START,
-    TERMS,
-    UNITS,
-    VALUES,
-    WEIGHT,
-    WEIGHTS,
-    rows_of,
-)
+from fastmlp._jit import entry_point, kernel
+from fastmlp.kernels.backprop import activate_layer, derive_layer, load_rows, output_delta
+from fastmlp.kernels.structures import BIASES, IS_SPARSE, UNITS, WEIGHTS, rows_of
+from fastmlp.kernels.views import view
 
 __all__ = ["run_samples"]
 
@@ -40,7 +26,10 @@ _SMALLEST_SCALE = 1e-3
 
 
 @entry_point
-def run_samples(network, data, order, first, last, rates, step, params, workspace, losses):
+def run_samples(
+    network, data, order, first, last, rates, step, params, workspace, rows, steps, values, linear,
+    losses,
+):  # fmt: skip
     """Train on the samples ``order[first:last]``, one per step, by plain SGD.
 
     Parameters
@@ -56,35 +45,31 @@ def run_samples(network, data, order, first, last, rates, step, params, workspac
     rates : ndarray of float64, shape (last - first,)
         Learning rate of each step.
     step : Step
-        Plain SGD, with rate * alpha at most half of every weight that is not zero. Its count is
-        **overwritten**.
+        Plain SGD, with rate * alpha at most half of every weight that is not zero.
     params : ndarray of shape (n_params,)
         **Overwritten.**
     workspace : Workspace
         Of any capacity; row 0 is **overwritten**.
+    rows, steps, values : ndarray of shape (2 * the most inputs of any layer,)
+        Room for which rows of W to touch (int64), what to add to them, what to read.
+        **Overwritten.**
+    linear : ndarray of shape (units of the first layer,)
+        Room. **Overwritten.**
     losses : ndarray of float64, shape (2, 8)
         The sums of the loss terms and of the penalties are **added** at [0, 0] and [1, 0].
     """
-    n_layers, n_features, width = (
-        network.layers.shape[0] - 1,
-        network.layers[0, UNITS],
-        network.layers[1, UNITS],
-    )
-    number = params.dtype.type
-    weights = params[: network.n_weights]
-    first_weights = params[: n_features * width]
-    biases = params[network.layers[0, BIASES] : network.layers[0, BIASES] + width]
-    z = rows_of(workspace, VALUES, network, 1, 0, 1)
-    delta = rows_of(workspace, DELTAS, network, 1, 0, 1)
-    width_of_terms = 1 if has_loss_per_row(network.loss) else network.layers[n_layers, UNITS]
-    # A few short arrays per call: which rows of W to touch, what to add to them, what to read.
-    rows = np.empty(2 * (n_features + network.layers[n_layers, START]), np.int64)
-    steps, values = np.empty(rows.size, params.dtype), np.empty(rows.size, params.dtype)
-    linear = np.empty(width, params.dtype)
+    layers, capacity, number = network.layers, workspace.capacity, params.dtype.type
+    n_features, width = layers[0, UNITS], layers[1, UNITS]
+    weights = view(params, 0, network.n_weights)
+    first_weights = view(params, 0, n_features * width)
+    biases = view(params, layers[0, BIASES], width)
+    z = rows_of(workspace.values, layers, capacity, 1, 0, 1)
+    delta = rows_of(workspace.deltas, layers, capacity, 1, 0, 1)
+    terms = view(workspace.terms, 0, network.n_terms)
+    gradient = workspace.gradients[0]
     for j in range(width):
         delta[j] = number(0)
-    none = np.int64(-1)
-    sample, rate, scale = none, 0.0, 1.0
+    sample, rate, scale = -1, 0.0, 1.0
     squares = _sum_of_squares(weights)
     for t in range(first, last):
         weight = float(data.sample_weight[order[t]]) if data.sample_weight.size else 1.0
@@ -96,17 +81,13 @@ def run_samples(network, data, order, first, last, rates, step, params, workspac
             rows, steps, values,
         )  # fmt: skip
         sample, rate = order[t], rates[t - first]
-        length = _dot(values[:count], values[:count])
-        for j in range(width):
-            linear[j] *= number(scale)
-            z[j] = linear[j] + biases[j]
-        load_rows(network, data, order[t : t + 1], np.bool_(False), np.int64(0), workspace)
-        workspace.samples[WEIGHT][0] = number(1)
+        length = _dot(view(values, 0, count), view(values, 0, count))
+        _scale_and_shift(linear, number(scale), biases, z)
+        load_rows(network, data, view(order, t, 1), False, 0, workspace)
+        workspace.weights[0] = number(1)
         _forward_rest(network, params, number(scale), rows, values, workspace)
-        output_delta(
-            network, params, 0, 1, data.n_targets, number(1), workspace, workspace.gradients[0]
-        )
-        losses[0, 0] += _sum(workspace.samples[TERMS][:width_of_terms])
+        output_delta(network, params, 0, 1, data.n_targets, number(1), workspace, gradient)
+        losses[0, 0] += _sum(terms)
         l2 = step.alpha / weight
         losses[1, 0] += 0.5 * l2 * squares
         shrinkage = 1.0 - rate * l2
@@ -115,20 +96,18 @@ def run_samples(network, data, order, first, last, rates, step, params, workspac
             scale = 1.0
         along, size = _backward_rest(
             network, params, number(scale), number(rate / (scale * shrinkage)), number(rate),
-            workspace,
+            workspace, gradient,
         )  # fmt: skip
         scale *= shrinkage
         # |q W - r a d'|^2 = q^2 |W|^2 - 2 q r a'W d + r^2 |a|^2 |d|^2, summed over the layers.
         along += _dot(linear, delta)
         size += length * _dot(delta, delta)
         squares = shrinkage * (shrinkage * squares - 2.0 * rate * along) + rate * rate * size
-        for j in range(width):
-            biases[j] -= number(rate) * delta[j]
+        _subtract(biases, number(rate), delta)
     _first_layer(
-        data, sample, number(-rate / scale), none, first_weights, delta, linear, rows, steps, values
+        data, sample, number(-rate / scale), -1, first_weights, delta, linear, rows, steps, values
     )
     _multiply(weights, number(scale))
-    step.count[0] += last - first
 
 
 @kernel
@@ -157,6 +136,20 @@ def _sum(x):
 
 
 @kernel
+def _scale_and_shift(x, scale, shift, out):
+    """Overwrite x by ``scale * x`` and `out` by ``scale * x + shift``."""
+    for j in range(x.size):
+        x[j] *= scale
+        out[j] = x[j] + shift[j]
+
+
+@kernel
+def _subtract(x, factor, y):
+    for j in range(x.size):
+        x[j] -= factor * y[j]
+
+
+@kernel
 def _multiply(x, factor):
     if factor != 1:
         for i in range(x.size):
@@ -170,14 +163,14 @@ def _first_layer(data, old, factor, new, weights, delta, z, rows, steps, values)
     A sample of -1 is none. `rows`, `steps` and `values` are overwritten; ``values[:count]`` then
     holds the new sample, but for zeros. Returns count.
     """
-    n_features, none = weights.size // z.size, np.int64(-1)
+    n_features, none = weights.size // z.size, -1
     if data.indptr.size and old >= 0 and new >= 0:
         # Each sample lists its own rows, which may be the same ones: one after the other.
         count = _touched_rows(data, n_features, old, factor, none, rows, steps, values)
-        _update_and_forward(rows[:count], steps[:count], values[:count], weights, delta, z)
+        _update_and_forward(count, rows, steps, values, weights, delta, z)
         old = none
     count = _touched_rows(data, n_features, old, factor, new, rows, steps, values)
-    _update_and_forward(rows[:count], steps[:count], values[:count], weights, delta, z)
+    _update_and_forward(count, rows, steps, values, weights, delta, z)
     return count
 
 
@@ -202,8 +195,8 @@ def _touched_rows(data, n_features, old, factor, new, rows, steps, values):
         return count
     # A sample that is none reads another, which its factor turns into zeros.
     some = max(old, new)
-    before = data.X[(old if old >= 0 else some) * n_features :][:n_features]
-    after = data.X[(new if new >= 0 else some) * n_features :][:n_features]
+    before = view(data.X, (old if old >= 0 else some) * n_features, n_features)
+    after = view(data.X, (new if new >= 0 else some) * n_features, n_features)
     old_factor = factor if old >= 0 else zero
     new_factor = values.dtype.type(1) if new >= 0 else zero
     for i in range(n_features):
@@ -216,7 +209,7 @@ def _touched_rows(data, n_features, old, factor, new, rows, steps, values):
 
 
 @kernel
-def _update_and_forward(rows, steps, values, weights, delta, z):
+def _update_and_forward(count, rows, steps, values, weights, delta, z):
     """Add ``steps[k] * delta`` to row ``rows[k]`` of the weights, and sum rows times `values`.
 
     No row occurs twice.
@@ -224,21 +217,21 @@ def _update_and_forward(rows, steps, values, weights, delta, z):
     width, zero = z.size, z.dtype.type(0)
     for j in range(width):
         z[j] = zero
-    n_fours = rows.size // 4 * 4
+    n_fours = count // 4 * 4
     for k in range(0, n_fours, 4):
         s0, s1, s2, s3 = steps[k], steps[k + 1], steps[k + 2], steps[k + 3]
         v0, v1, v2, v3 = values[k], values[k + 1], values[k + 2], values[k + 3]
-        w0 = weights[rows[k] * width : (rows[k] + 1) * width]
-        w1 = weights[rows[k + 1] * width : (rows[k + 1] + 1) * width]
-        w2 = weights[rows[k + 2] * width : (rows[k + 2] + 1) * width]
-        w3 = weights[rows[k + 3] * width : (rows[k + 3] + 1) * width]
+        w0 = view(weights, rows[k] * width, width)
+        w1 = view(weights, rows[k + 1] * width, width)
+        w2 = view(weights, rows[k + 2] * width, width)
+        w3 = view(weights, rows[k + 3] * width, width)
         for j in range(width):
             d = delta[j]
             x0, x1, x2, x3 = w0[j] + s0 * d, w1[j] + s1 * d, w2[j] + s2 * d, w3[j] + s3 * d
             w0[j], w1[j], w2[j], w3[j] = x0, x1, x2, x3
             z[j] += (v0 * x0 + v1 * x1) + (v2 * x2 + v3 * x3)
-    for k in range(n_fours, rows.size):
-        row = weights[rows[k] * width : (rows[k] + 1) * width]
+    for k in range(n_fours, count):
+        row = view(weights, rows[k] * width, width)
         step, value = steps[k], values[k]
         for j in range(width):
             x = row[j] + step * delta[j]
@@ -246,19 +239,17 @@ def _update_and_forward(rows, steps, values, weights, delta, z):
             z[j] += value * x
 
 
-@inlined_kernel
+@kernel
 def _forward_rest(network, params, scale, rows, values, workspace):
     """Run row 0 of the workspace from the first pre-activation to the output's."""
-    n_layers = network.layers.shape[0] - 1
-    for layer in range(1, n_layers):
-        a = rows_of(workspace, VALUES, network, layer, 0, 1)
-        keep_input(network, layer - 1, a, 0, 1, workspace)
-        activate(network.layers[layer - 1, ACTIVATION], network.slopes[layer - 1], a)
-        z = rows_of(workspace, VALUES, network, layer + 1, 0, 1)
-        offset = network.layers[layer, WEIGHTS]
-        weights = params[offset : offset + a.size * z.size]
-        offset = network.layers[layer, BIASES]
-        _forward_layer(a, weights, params[offset : offset + z.size], scale, rows, values, z)
+    layers, capacity = network.layers, workspace.capacity
+    for layer in range(1, layers.shape[0] - 1):
+        a = rows_of(workspace.values, layers, capacity, layer, 0, 1)
+        activate_layer(network, params, layer - 1, 0, 1, capacity, workspace.inputs, a)
+        z = rows_of(workspace.values, layers, capacity, layer + 1, 0, 1)
+        weights = view(params, layers[layer, WEIGHTS], a.size * z.size)
+        biases = view(params, layers[layer, BIASES], z.size)
+        _forward_layer(a, weights, biases, scale, rows, values, z)
 
 
 @kernel
@@ -280,39 +271,34 @@ def _forward_layer(a, weights, biases, scale, rows, values, z):
     n_fours = count // 4 * 4
     for k in range(0, n_fours, 4):
         v0, v1, v2, v3 = values[k], values[k + 1], values[k + 2], values[k + 3]
-        w0, w1 = weights[rows[k] :][:width], weights[rows[k + 1] :][:width]
-        w2, w3 = weights[rows[k + 2] :][:width], weights[rows[k + 3] :][:width]
+        w0, w1 = view(weights, rows[k], width), view(weights, rows[k + 1], width)
+        w2, w3 = view(weights, rows[k + 2], width), view(weights, rows[k + 3], width)
         for j in range(width):
             z[j] += (v0 * w0[j] + v1 * w1[j]) + (v2 * w2[j] + v3 * w3[j])
     for k in range(n_fours, count):
-        row, value = weights[rows[k] :][:width], values[k]
+        row, value = view(weights, rows[k], width), values[k]
         for j in range(width):
             z[j] += value * row[j]
 
 
-@inlined_kernel
-def _backward_rest(network, params, scale, lazy_rate, rate, workspace):
+@kernel
+def _backward_rest(network, params, scale, lazy_rate, rate, workspace, gradient):
     """Propagate the output's delta to the first hidden layer, updating the layers it passes.
 
     Returns the sums over these layers of a'W d and of |a|^2 |d|^2.
     """
-    along, size = 0.0, 0.0
-    for layer in range(network.layers.shape[0] - 2, 0, -1):
-        a = rows_of(workspace, VALUES, network, layer, 0, 1)
-        delta = rows_of(workspace, DELTAS, network, layer + 1, 0, 1)
-        delta_in = rows_of(workspace, DELTAS, network, layer, 0, 1)
-        offset = network.layers[layer, WEIGHTS]
-        weights = params[offset : offset + a.size * delta.size]
-        code = network.layers[layer - 1, ACTIVATION]
-        _backward_layer(code == RELU, a, delta, scale, lazy_rate, weights, delta_in)
+    layers, capacity, along, size = network.layers, workspace.capacity, 0.0, 0.0
+    for layer in range(layers.shape[0] - 2, 0, -1):
+        a = rows_of(workspace.values, layers, capacity, layer, 0, 1)
+        delta = rows_of(workspace.deltas, layers, capacity, layer + 1, 0, 1)
+        delta_in = rows_of(workspace.deltas, layers, capacity, layer, 0, 1)
+        weights = view(params, layers[layer, WEIGHTS], a.size * delta.size)
+        skips_zeros = layers[layer - 1, IS_SPARSE] != 0
+        _backward_layer(skips_zeros, a, delta, scale, lazy_rate, weights, delta_in)
         along += _dot(a, delta_in)
         size += _dot(a, a) * _dot(delta, delta)
-        offset = network.layers[layer, BIASES]
-        biases = params[offset : offset + delta.size]
-        for j in range(delta.size):
-            biases[j] -= rate * delta[j]
-        z = kept_input(network, layer - 1, a, 0, 1, workspace)
-        multiply_by_derivative(code, network.slopes[layer - 1], z, a, delta_in)
+        _subtract(view(params, layers[layer, BIASES], delta.size), rate, delta)
+        derive_layer(network, params, layer - 1, 0, 1, rate, workspace, a, delta_in, gradient)
     return along, size
 
 
@@ -334,7 +320,7 @@ def _backward_layer(skips_zeros, a, delta, scale, rate, weights, delta_in):
         delta_in[i] = zero
         if a[i] == zero and skips_zeros:
             continue
-        row, step, total = weights[i * width : (i + 1) * width], rate * a[i], zero
+        row, step, total = view(weights, i * width, width), rate * a[i], zero
         for j in range(width):
             w = row[j]
             total += w * delta[j]

@@ -1,9 +1,8 @@
-"""What the kernels are handed: named tuples of few flat arrays and integers.
+"""What the kernels are handed: named tuples of flat arrays and integers.
 
 Depth, widths, activations, loss and solver are values in these arrays, never types, so that one
 compiled specialisation per dtype serves every network. All arrays are C-contiguous, all floats of
-one dtype (float32 or float64) unless said otherwise. Arrays are few, as every one of them makes
-every call longer to compile: what belongs together is a row or a column of one array.
+one dtype (float32 or float64) unless said otherwise.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._jit import inlined_kernel
+from fastmlp.kernels.views import view
 
 __all__ = ["Data", "Network", "Step", "Team", "Workspace", "rows_of"]
 
@@ -21,11 +21,8 @@ Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
 
 # Columns of Network.layers.
-UNITS, START, WEIGHTS, BIASES, ACTIVATION, KEEPS_INPUT, SLOPE = range(7)
-# Rows of Workspace.layers.
-VALUES, DELTAS, INPUTS = range(3)
-# Rows of Workspace.samples.
-TARGETS, TERMS, WEIGHT = range(3)
+UNITS, START, WEIGHTS, BIASES, FORWARD, BACKWARD, KEEPS_INPUT, IS_SPARSE, SLOPE = range(9)
+N_COLUMNS = 9
 
 
 class Network(NamedTuple):
@@ -33,20 +30,23 @@ class Network(NamedTuple):
 
     Attributes
     ----------
-    layers : ndarray of int64, shape (L + 1, 7)
+    layers : ndarray of int64, shape (L + 1, 9)
         Row l is about layer l, the inputs being layer 0: UNITS, its width; START, the units of the
         hidden layers before it. And about the layer of weights that leads from it to the next:
-        WEIGHTS and BIASES, where they start in the flat parameter vector; ACTIVATION, the code of
-        what follows; KEEPS_INPUT, 1 where its derivative needs the pre-activation; SLOPE, where a
+        WEIGHTS and BIASES, where they start in the flat parameter vector; FORWARD and BACKWARD,
+        the addresses of what follows and of its derivative; KEEPS_INPUT, 1 where the latter needs
+        the pre-activation; IS_SPARSE, 1 where it is 0 wherever the activation is; SLOPE, where a
         learned slope is in the parameter vector, or -1.
     slopes : ndarray of float, shape (L,)
         Fixed slope parameter of each activation.
     n_weights : int
         Length of the weights at the head of the parameter vector, the part that L2 penalises.
     loss : int
-        Code of the loss.
+        Address of the loss.
     takes_logits : int
         1 where the output activation is merged into the loss.
+    n_terms : int
+        Terms of the loss per sample.
     """
 
     layers: Integers
@@ -54,6 +54,7 @@ class Network(NamedTuple):
     n_weights: int
     loss: int
     takes_logits: int
+    n_terms: int
 
 
 class Data(NamedTuple):
@@ -73,6 +74,8 @@ class Data(NamedTuple):
         Targets per sample.
     sample_weight : ndarray of shape (n_samples,) or (0,)
         Empty where every sample weighs 1.
+    forward, gradient : int
+        Addresses of `sparse_forward` and `sparse_weight_gradient`; 0 where inputs are dense.
     """
 
     X: Floats
@@ -81,6 +84,8 @@ class Data(NamedTuple):
     targets: Floats
     n_targets: int
     sample_weight: Floats
+    forward: int
+    gradient: int
 
 
 class Workspace(NamedTuple):
@@ -92,20 +97,26 @@ class Workspace(NamedTuple):
         Rows of a batch that fit.
     gathered : ndarray of shape (capacity * n_features,) or (0,)
         Dense inputs of a batch whose samples are not next to each other.
-    layers : ndarray of shape (1 to 3, capacity * units of all layers but the inputs)
-        Per layer of the network, a matrix of `capacity` rows, which `rows_of` finds. In VALUES
-        activations; in DELTAS the gradient of the loss with respect to the pre-activations; in
-        INPUTS pre-activations that were kept. Prediction needs VALUES only.
-    samples : ndarray of shape (3, capacity * n_outputs)
-        Per row of a batch: TARGETS; TERMS, its terms of the loss; WEIGHT, its sample weight.
+    values, deltas, inputs : ndarray of shape (capacity * units of all layers but the inputs,)
+        Per layer of the network, a matrix of `capacity` rows, which `rows_of` finds: activations;
+        gradients of the loss with respect to the pre-activations; pre-activations that were kept.
+        Prediction needs `values` only, and without a layer that keeps its input, `inputs` is empty.
+    targets, terms : ndarray of shape (capacity * n_outputs,)
+        Targets of a batch, and its terms of the loss.
+    weights : ndarray of shape (capacity,)
+        Its sample weights.
     gradients : ndarray of shape (n_shards, n_params)
         One mean gradient per shard of a batch.
     """
 
     capacity: int
     gathered: Floats
-    layers: Floats
-    samples: Floats
+    values: Floats
+    deltas: Floats
+    inputs: Floats
+    targets: Floats
+    terms: Floats
+    weights: Floats
     gradients: Floats
 
 
@@ -115,13 +126,11 @@ class Step(NamedTuple):
     Attributes
     ----------
     optimizer : int
-        Code of the optimizer.
+        Address of the optimizer.
     hyper : ndarray of float64
         Its hyperparameters.
     slots : ndarray of shape (n_slots, n_params)
         Its memory.
-    count : ndarray of int64, shape (1,)
-        Steps taken so far.
     alpha : float
         L2 penalty, as float64.
     """
@@ -129,7 +138,6 @@ class Step(NamedTuple):
     optimizer: int
     hyper: NDArray[np.float64]
     slots: Floats
-    count: Integers
     alpha: float
 
 
@@ -144,7 +152,7 @@ class Team(NamedTuple):
         1: threads share the rows of a batch, then the rows of each weight matrix. 0: they share
         the shards of a batch, each with a gradient of its own, then reduce.
     barrier : ndarray of int64, shape (24,)
-        Where they meet, as `wait_for_all` describes; zeros at the start.
+        For `wait_for_all`.
     """
 
     size: int
@@ -153,27 +161,26 @@ class Team(NamedTuple):
 
 
 @inlined_kernel
-def rows_of(workspace, which, network, layer, start, stop):
-    """Return the rows [start, stop) of a layer's matrix as a 1-D view.
+def rows_of(matrices, layers, capacity, layer, start, n_rows):
+    """Return the rows [start, start + n_rows) of a layer's matrix as a 1-D view.
 
     Parameters
     ----------
-    workspace : Workspace
-        The buffers.
-    which : int
-        VALUES, DELTAS or INPUTS.
-    network : Network
-        The network.
+    matrices : ndarray
+        Values, deltas or inputs of a `Workspace`.
+    layers : ndarray
+        Of the `Network`.
+    capacity : int
+        Rows of each matrix.
     layer : int
         Layer, from 1.
-    start, stop : int
+    start, n_rows : int
         The rows.
 
     Returns
     -------
-    ndarray of shape ((stop - start) * units,)
+    ndarray of shape (n_rows * units,)
         A view.
     """
-    units = network.layers[layer, UNITS]
-    first = workspace.capacity * network.layers[layer, START]
-    return workspace.layers[which, first + start * units : first + stop * units]
+    units = layers[layer, UNITS]
+    return view(matrices, capacity * layers[layer, START] + start * units, n_rows * units)

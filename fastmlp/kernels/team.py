@@ -11,9 +11,9 @@ import sys
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
-from fastmlp._jit import inlined_kernel, kernel
+from fastmlp._jit import inlined_kernel, kernel, python_version
 
 __all__ = ["is_called_off", "share", "wait_for_all"]
 
@@ -53,27 +53,6 @@ def _element(context, builder, signature, arguments):
     return builder.bitcast(pointer, ir.IntType(64).as_pointer())
 
 
-def wait_for_all(size, barrier):
-    """Wait until `size` threads have called this.
-
-    Parameters
-    ----------
-    size : int
-        Number of threads.
-    barrier : ndarray of int64, shape (24,)
-        Shared state, on cache lines of their own: arrivals at [0], generation at [8], and at
-        [16] whether the work is called off, so that nobody waits for a member that will not come.
-
-    Returns
-    -------
-    bool
-        False if the others need not be waited for any more: return at once.
-    """
-    if size > 1:
-        raise RuntimeError("Threads meet in compiled code only.")
-    return True
-
-
 @kernel
 def _spin(size, barrier):
     generation = _load(barrier, 8)
@@ -91,14 +70,33 @@ def _spin(size, barrier):
     return True
 
 
-@overload(wait_for_all)
 def _wait_for_all(size, barrier):
-    def implementation(size, barrier):
-        if _load(barrier, 16):
-            return False
-        return size == 1 or _spin(size, barrier)
+    if size > 1:
+        raise RuntimeError("Threads meet in compiled code only.")
+    return True
 
-    return implementation
+
+@python_version(_wait_for_all)
+@inlined_kernel
+def wait_for_all(size, barrier):
+    """Wait until `size` threads have called this.
+
+    Parameters
+    ----------
+    size : int
+        Number of threads.
+    barrier : ndarray of int64, shape (24,)
+        Shared state, on cache lines of their own: arrivals at [0], generation at [8], and at
+        [16] whether the work is called off, so that nobody waits for a member that will not come.
+
+    Returns
+    -------
+    bool
+        False if the others need not be waited for any more: return at once.
+    """
+    if _load(barrier, 16):
+        return False
+    return size == 1 or _spin(size, barrier)
 
 
 @inlined_kernel
@@ -123,6 +121,12 @@ def share(total, grain, part, parts):
     return min(start, total), min(stop, total)
 
 
+def _is_called_off(barrier):
+    return barrier[16] != 0
+
+
+@python_version(_is_called_off)
+@inlined_kernel
 def is_called_off(barrier):
     """Return whether the work is called off: nothing more need be done before `wait_for_all`.
 
@@ -136,12 +140,4 @@ def is_called_off(barrier):
     bool
         Whether somebody set ``barrier[16]``.
     """
-    return barrier[16] != 0
-
-
-@overload(is_called_off)
-def _is_called_off(barrier):
-    def implementation(barrier):
-        return _load(barrier, 16) != 0
-
-    return implementation
+    return _load(barrier, 16) != 0

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastmlp.kernels.dense import sparse_forward, sparse_weight_gradient
 from fastmlp.kernels.structures import Data
 
 __all__ = ["kernel_data", "n_samples_of"]
@@ -59,10 +60,13 @@ def kernel_data(
         Arrays that share the memory of `X` where they can.
     """
     empty = np.empty(0, dtype)
+    forward, gradient = 0, 0
     if isinstance(X, np.ndarray):
         values, indptr, indices = X, np.empty(0), np.empty(0)
     else:
         values, indptr, indices = X.data, X.indptr, X.indices
+        forward = sparse_forward.address(dtype)
+        gradient = 0 if targets is None else sparse_weight_gradient.address(dtype)
     return Data(
         X=_flat(values, dtype),
         indptr=_flat(indptr, np.int64),
@@ -71,6 +75,8 @@ def kernel_data(
         targets=empty if targets is None else _flat(targets, dtype),
         n_targets=0 if targets is None else targets.shape[1],
         sample_weight=empty if sample_weight is None else _flat(sample_weight, dtype),
+        forward=forward,
+        gradient=gradient,
     )
 
 

@@ -128,7 +128,11 @@ class Engine:
         )
         row = OPTIMIZERS[optimizer.name]
         hyper = np.array([hyperparameters[name] for name in row.hyperparameters], np.float64)
-        self._step = Step(row.code, hyper, optimizer.slots, optimizer.count, float(alpha))
+        self._step = Step(row.function.address(params.dtype), hyper, optimizer.slots, float(alpha))
+        self._correct, self._hyper, self._count = row.correct, hyper, optimizer.count
+        self._batch_starts = np.arange(0, self.n_samples, batch_size)
+        self._steps = np.arange(1, self.n_batches + 1)
+        self._totals = np.diff(np.append(self._batch_starts, self.n_samples)).astype(np.float64)
         self._n_jobs = n_jobs
         # run_samples shrinks the weights lazily, which must not leave next to nothing of them.
         weights = data.sample_weight[data.sample_weight > 0]
@@ -142,6 +146,15 @@ class Engine:
         # how long it takes.
         self._samples_per_call = max(1, _WORK_PER_CALL // layout.n_weights)
         self._held = contextlib.ExitStack()
+        self._scratch: tuple[Floats, ...] = ()
+        if self._may_run_samples:
+            rows = np.empty(2 * max(layout.units), np.int64)
+            self._scratch = (
+                rows,
+                np.empty(rows.size, params.dtype),
+                np.empty(rows.size, params.dtype),
+                np.empty(layout.units[1], params.dtype),
+            )
 
     def __enter__(self) -> Engine:
         """Reserve and start threads.
@@ -196,8 +209,9 @@ class Engine:
                 last = min(first + self._samples_per_call, self.n_batches)
                 run_samples(
                     self._network, self._data, order, first, last, rates[first:last], self._step,
-                    self.params, self._workspace, losses,
+                    self.params, self._workspace, *self._scratch, losses,
                 )  # fmt: skip
+            self._count += self.n_batches
         else:
             self._run_batches(order, in_order, rates, losses)
         data_loss = losses[: self._plan.n_shards, 0].sum() * self._layout.loss_scale
@@ -227,12 +241,21 @@ class Engine:
         self, order: NDArray[np.int64], in_order: bool, rates: Floats, losses: Floats
     ) -> None:
         """Run all batches, in calls short enough for a signal to be noticed between them."""
+        totals, steps = self._totals, self._steps
+        if weights := self._data.sample_weight.size:
+            weights = self._data.sample_weight.astype(np.float64)[order]
+            totals = np.add.reduceat(weights, self._batch_starts)
+            # A batch without weight is no step; the first may be one.
+            steps = np.maximum(np.cumsum(totals > 0), 1)
+        if self._correct is not None:
+            rates = self._correct(self._hyper, rates, self._count + steps)
         first = 0
         while first < self.n_batches:
             last = min(first + self._batches_per_call, self.n_batches)
             arguments = (
                 self._network, self._data, order, in_order, self._batch_size, first, last,
-                rates[first:last], self._step, self.params, self._workspace, self._team,
+                rates[first:last], totals[first:last], self._step, self.params, self._workspace,
+                self._team,
             )  # fmt: skip
             started = time.perf_counter()
             self._threads.run(lambda thread: run_batches(*arguments, thread, losses))  # noqa: B023
@@ -240,6 +263,7 @@ class Engine:
             per_call = int((last - first) * _SECONDS_PER_CALL / seconds)
             self._batches_per_call = min(max(1, per_call), 8 * self._batches_per_call)
             first = last
+        self._count += int(np.count_nonzero(totals))
 
 
 class Predictor:
@@ -257,9 +281,10 @@ class Predictor:
 
     def __init__(self, layout: NetworkLayout, params: Floats) -> None:
         self.layout, self.params = layout, params
-        network = layout.for_kernels(params.dtype)
+        network = layout.for_kernels(params.dtype, trains=False)
         self._network = network.layers, network.slopes, params
-        self._dense = np.empty(0, np.int64), np.empty(0, np.int32)
+        none = np.empty(0, np.int64)
+        self._dense = none, np.empty(0, np.int32), 0, none
         self._n_features, self._n_outputs = layout.units[0], layout.units[-1]
         self._n_units = sum(layout.units[1:])
         self._rows = piece_rows(layout, params.dtype)
@@ -280,7 +305,7 @@ class Predictor:
         """
         n_samples = X.shape[0]
         out = np.empty((n_samples, self._n_outputs), X.dtype)
-        values = np.empty((1, n_samples * self._n_units), X.dtype)
+        values = np.empty(n_samples * self._n_units, X.dtype)
         is_finite = predict(
             *self._network, X.reshape(-1), *self._dense, 0, n_samples, values, out.reshape(-1)
         )
@@ -332,10 +357,11 @@ class Predictor:
             bounds = [n_samples * part // n_threads for part in range(n_threads + 1)]
 
             def work(thread: int) -> None:
+                begin, end = bounds[thread], bounds[thread + 1]
+                samples = np.arange(begin, end if data.forward else begin)
                 predict(
-                    *self._network, data.X, data.indptr, data.indices, bounds[thread],
-                    bounds[thread + 1], np.empty((1, rows * self._n_units), dtype),
-                    out.reshape(-1),
+                    *self._network, data.X, data.indptr, data.indices, data.forward, samples,
+                    begin, end, np.empty(rows * self._n_units, dtype), out.reshape(-1),
                 )  # fmt: skip
 
             with ThreadTeam(n_threads) as team:

@@ -13,9 +13,12 @@ from numpy.typing import DTypeLike, NDArray
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.structures import (
-    ACTIVATION,
+    BACKWARD,
     BIASES,
+    FORWARD,
+    IS_SPARSE,
     KEEPS_INPUT,
+    N_COLUMNS,
     SLOPE,
     START,
     UNITS,
@@ -175,20 +178,22 @@ class NetworkLayout:
             values.append(float(learned.get(layer, self._slope(layer))) if has_slope else np.nan)
         return values
 
-    def for_kernels(self, dtype: DTypeLike) -> Network:
+    def for_kernels(self, dtype: DTypeLike, *, trains: bool = True) -> Network:
         """Return the layout as the kernels read it.
 
         Parameters
         ----------
         dtype : dtype
             The compute dtype.
+        trains : bool, default=True
+            Whether derivatives and the loss are needed, and so compiled, too.
 
         Returns
         -------
         Network
-            Arrays of sizes, offsets and codes.
+            Arrays of sizes, offsets and addresses.
         """
-        layers = np.zeros((self.n_layers + 1, 7), np.int64)
+        layers = np.zeros((self.n_layers + 1, N_COLUMNS), np.int64)
         layers[:, UNITS] = self.units
         layers[1:, START] = _exclusive_sums(self.units[1:])
         layers[:-1, WEIGHTS] = _exclusive_sums(
@@ -196,18 +201,23 @@ class NetworkLayout:
         )
         layers[:-1, BIASES] = self.n_weights + _exclusive_sums(self.units[1:])
         rows = [ACTIVATIONS[name] for name in self.activations]
-        layers[:-1, ACTIVATION] = [row.code for row in rows]
+        layers[:-1, FORWARD] = [row.forward.address(dtype) for row in rows]
+        layers[:-1, IS_SPARSE] = [row.is_sparse for row in rows]
         layers[:-1, KEEPS_INPUT] = [row.keeps_input for row in rows]
         layers[:, SLOPE] = -1
         first_slope = self.n_params - len(self.learned_slopes)
         for position, layer in enumerate(self.learned_slopes):
             layers[layer, SLOPE] = first_slope + position
+        loss = LOSSES[self.loss]
+        if trains:
+            layers[:-1, BACKWARD] = [row.backward.address(dtype) for row in rows]
         return Network(
             layers=layers,
             slopes=np.array([self._slope(layer) for layer in range(self.n_layers)], dtype),
             n_weights=self.n_weights,
-            loss=LOSSES[self.loss].code,
-            takes_logits=int(LOSSES[self.loss].takes_logits),
+            loss=loss.function.address(dtype) if trains else 0,
+            takes_logits=int(loss.takes_logits),
+            n_terms=1 if loss.has_term_per_row else self.units[-1],
         )
 
 

@@ -142,10 +142,15 @@ def make_workspace(
     """
     trains = n_shards > 0
     keeps_input = trains and any(ACTIVATIONS[name].keeps_input for name in layout.activations)
+    size = capacity * sum(layout.units[1:])
     return Workspace(
         capacity=capacity,
         gathered=np.empty(capacity * layout.units[0] * gathers, dtype),
-        layers=np.empty((1 + trains + keeps_input, capacity * sum(layout.units[1:])), dtype),
-        samples=np.empty((3, capacity * layout.units[-1] * trains), dtype),
+        values=np.empty(size, dtype),
+        deltas=np.empty(size * trains, dtype),
+        inputs=np.empty(size * keeps_input, dtype),
+        targets=np.empty(capacity * layout.units[-1] * trains, dtype),
+        terms=np.empty(capacity * layout.units[-1] * trains, dtype),
+        weights=np.ones(capacity * trains, dtype),
         gradients=np.empty((n_shards, layout.n_params), dtype),
     )

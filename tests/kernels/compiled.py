@@ -15,7 +15,10 @@ from numba.np.numpy_support import as_dtype
 
 from fastmlp._jit import entry_point
 from fastmlp.kernels import activations, blas, dense, losses, optimizers, team
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.math import exp, expm1, log, log1p, logistic, normal_cdf, normal_pdf, tanh
+from fastmlp.kernels.optimizers import OPTIMIZERS
 
 FLOATS = [np.float32, np.float64]
 # Under NUMBA_DISABLE_JIT the kernels run as plain Python.
@@ -90,13 +93,24 @@ def result_types(dtype):
 
 
 @callable_from_python
-def activate(code, slope, a):
-    activations.activate(code, slope, a)
+def _activate(address, n_units, slope, a):
+    activations.activate(address, n_units, slope, a)
+
+
+def activate(name, slope, a, n_units=1):
+    """Replace z by f(z)."""
+    _activate(ACTIVATIONS[name].forward.address(a.dtype), n_units, a.dtype.type(slope), a)
 
 
 @callable_from_python
-def multiply_by_derivative(code, slope, z, a, delta):
-    activations.multiply_by_derivative(code, slope, z, a, delta)
+def _multiply_by_derivative(address, n_units, slope, z, a, delta):
+    activations.multiply_by_derivative(address, n_units, slope, z, a, delta)
+
+
+def multiply_by_derivative(name, slope, z, a, delta, n_units=1):
+    """Multiply delta by f'(z)."""
+    address = ACTIVATIONS[name].backward.address(a.dtype)
+    _multiply_by_derivative(address, n_units, a.dtype.type(slope), z, a, delta)
 
 
 @callable_from_python
@@ -105,28 +119,26 @@ def slope_gradient(z, delta):
 
 
 @callable_from_python
-def softmax(n_rows, n_units, a):
-    activations.softmax(n_rows, n_units, a)
+def _loss_and_delta(address, n_units, values, targets, weights, delta, terms):
+    losses.loss_and_delta(address, n_units, values, targets, weights, delta, terms)
+
+
+def loss_and_delta(name, n_units, values, targets, weights, delta, terms):
+    """Write the loss terms and the gradient."""
+    address = LOSSES[name].function.address(values.dtype)
+    _loss_and_delta(address, n_units, values, targets, weights, delta, terms)
 
 
 @callable_from_python
-def softmax_derivative(n_rows, n_units, a, delta):
-    activations.softmax_derivative(n_rows, n_units, a, delta)
+def _update(address, hyper, rate, l2, grads, params, slots, start):
+    return optimizers.update(address, hyper, rate, l2, grads, params, slots, start)
 
 
-@callable_from_python
-def loss_and_delta(code, n_rows, n_units, values, targets, weights, delta, terms):
-    losses.loss_and_delta(code, n_rows, n_units, values, targets, weights, delta, terms)
-
-
-@callable_from_python
-def update(code, hyper, rate, l2, grads, params, slots, start, stop):
-    return optimizers.update(code, hyper, rate, l2, grads, params, slots, start, stop)
-
-
-@callable_from_python
-def corrected_rate(code, hyper, rate, step):
-    return optimizers.corrected_rate(code, hyper, rate, step)
+def update(name, hyper, rate, l2, grads, params, slots, start):
+    """Take a step; return the sum of squares of the old parameters."""
+    number = params.dtype.type
+    address = OPTIMIZERS[name].function.address(params.dtype)
+    return _update(address, hyper, number(rate), number(l2), grads, params, slots, start)
 
 
 @callable_from_python
@@ -145,8 +157,16 @@ def dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z):
 
 
 @callable_from_python
+def _sparse_forward(address, fan_out, rows, indptr, indices, values, weights, biases, z):
+    dense.call_sparse_forward(
+        address, fan_out, rows, indptr, indices, values, weights, biases, z
+    )  # fmt: skip
+
+
 def sparse_forward(rows, fan_out, indptr, indices, values, weights, biases, z):
-    dense.sparse_forward(rows, fan_out, indptr, indices, values, weights, biases, z)
+    """z = X W + b."""
+    address = dense.sparse_forward.address(z.dtype)
+    _sparse_forward(address, fan_out, rows, indptr, indices, values, weights, biases, z)
 
 
 @callable_from_python
@@ -155,12 +175,22 @@ def weight_gradient(n_rows, fan_in, fan_out, start, stop, alpha, a, delta, beta,
 
 
 @callable_from_python
+def _sparse_weight_gradient(
+    address, fan_out, start, stop, alpha, beta, rows, indptr, indices, values, delta, grads
+):
+    dense.call_sparse_weight_gradient(
+        address, fan_out, start, stop, alpha, beta, rows, indptr, indices, values, delta, grads
+    )
+
+
 def sparse_weight_gradient(
     rows, fan_out, start, stop, alpha, indptr, indices, values, delta, beta, grads
 ):
-    dense.sparse_weight_gradient(
-        rows, fan_out, start, stop, alpha, indptr, indices, values, delta, beta, grads
-    )
+    """G = alpha X' delta + beta G."""
+    _sparse_weight_gradient(
+        dense.sparse_weight_gradient.address(grads.dtype), fan_out, start, stop, alpha, beta,
+        rows, indptr, indices, values, delta, grads,
+    )  # fmt: skip
 
 
 @callable_from_python

@@ -54,13 +54,6 @@ def test_numba_still_has_its_gemm():
     )
 
 
-def test_loops_take_its_place_where_it_is_missing(monkeypatch):
-    arguments = [None] * 13
-    assert blas._choose_gemm(*arguments) is blas._gemm_blas
-    monkeypatch.setattr(blas, "HAS_BLAS_SYMBOL", False)
-    assert blas._choose_gemm(*arguments) is blas._gemm_without_blas
-
-
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("trans_b", [False, True])
 @pytest.mark.parametrize("trans_a", [False, True])

@@ -23,7 +23,7 @@ def kernel(name, values, y, weights=None):
     terms = np.full(n_rows if is_per_row else values.size, np.nan, values.dtype)
     arguments = values.reshape(-1).copy(), targets, weights
     originals = [array.copy() for array in arguments]
-    compiled.loss_and_delta(LOSSES[name].code, n_rows, n_units, *arguments, delta, terms)
+    compiled.loss_and_delta(name, n_units, *arguments, delta, terms)
     for array, original in zip(arguments, originals, strict=True):
         np.testing.assert_array_equal(array, original)
     return terms.reshape(n_rows, -1), delta.reshape(values.shape)

@@ -29,13 +29,17 @@ def hyper_of(name):
 
 def update(name, count, l2, grads, params, slots, start=0, stop=None):
     """One step by the kernels, as an epoch takes it; returns the sum of squares."""
-    number = params.dtype.type
-    row, hyper = OPTIMIZERS[name], hyper_of(name)
-    rate = number(compiled.corrected_rate(row.code, hyper, RATE, count))
     stop = params.size if stop is None else stop
-    return compiled.update(
-        row.code, hyper, rate, number(l2), grads, params, slots, start, stop
-    )  # fmt: skip
+    rate = corrected_rate(name, count)
+    return compiled.update(name, hyper_of(name), rate, l2, grads, params[start:stop], slots, start)
+
+
+def corrected_rate(name, count):
+    correct = OPTIMIZERS[name].correct
+    if correct is None:
+        return RATE
+    (rate,) = correct(hyper_of(name), np.array([RATE]), np.array([count]))
+    return rate
 
 
 def new_slots(name, params):
@@ -109,7 +113,7 @@ def test_slices_add_up_to_the_whole(name, dtype):
 @pytest.mark.parametrize("count", [1, 2, 10, 10_000])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_corrected_rate(name, count):
-    got = compiled.corrected_rate(OPTIMIZERS[name].code, hyper_of(name), RATE, count)
+    got = corrected_rate(name, count)
     if name != "adam":
         assert got == RATE
         return

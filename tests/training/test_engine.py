@@ -178,7 +178,7 @@ def test_batch_without_weight_is_skipped():
     with problem.engine("adam", batch_size=10) as engine:
         loss = engine.run_epoch(np.arange(30), True, np.full(3, 0.01))
         # Adam counts the steps that were taken.
-        assert engine._step.count.tolist() == [2]
+        assert engine._count.tolist() == [2]
     assert np.isfinite(loss)
     assert np.isfinite(problem.params).all()
 
