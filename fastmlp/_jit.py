@@ -45,7 +45,7 @@ from numba.extending import overload
 
 __all__ = [
     "CacheWarning", "by_precision", "cache_directories", "entry_point", "inlined_kernel", "kernel",
-    "python_version", "separately_compiled",
+    "python_version", "separately_compiled", "view_kernel",
 ]  # fmt: skip
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -68,13 +68,15 @@ _INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrap
 kernel = numba.njit(fastmath=_FAST, **_INNER, **_UNCOUNTED)
 """Compile a kernel; for one that contains the loops."""
 
-# Only where references are counted may a function return a view.
-inlined_kernel = numba.njit(fastmath=_FAST, forceinline=True, **_INNER, **_COUNTED)
+inlined_kernel = numba.njit(fastmath=_FAST, forceinline=True, **_INNER, **_UNCOUNTED)
 """Compile a kernel that LLVM merges into its callers; for a few lines that are called often.
 
 Numba's own ``inline="always"`` copies the kernel at every call before its types are known, which
 takes three times as long to compile as the call.
 """
+
+view_kernel = numba.njit(fastmath=_FAST, forceinline=True, **_INNER, **_COUNTED)
+"""Compile an inlined kernel that returns a view, for which Numba must count references."""
 
 
 class CacheWarning(UserWarning):

@@ -14,14 +14,21 @@ import fastmlp
 PACKAGE = Path(fastmlp.__file__).parent
 
 # f(z) = z / sqrt(1 + z^2), whose derivative is (1 - f(z)^2)^(3/2).
-ROW = '    "isru": Activation(99, "z / sqrt(1 + z^2)", "(1 - a^2)^(3/2)"),\n'
-VALUE = """    elif code == 99:
-        for i in range(a.size):
-            a[i] /= np.sqrt(one + a[i] * a[i])
-"""
-DERIVATIVE = """    elif code == 99:
-        for i in range(delta.size):
-            delta[i] *= (one - a[i] * a[i]) * np.sqrt(one - a[i] * a[i])
+ROW = '    "isru": Activation(isru, isru_derivative, "z / sqrt(1 + z^2)", "(1 - a^2)^(3/2)"),\n'
+FUNCTIONS = """@ACTIVATION.function
+def isru(n_units, slope, a):
+    one = a.dtype.type(1)
+    for i in range(a.size):
+        a[i] /= np.sqrt(one + a[i] * a[i])
+
+
+@DERIVATIVE.function
+def isru_derivative(n_units, slope, z, a, delta):
+    one = a.dtype.type(1)
+    for i in range(delta.size):
+        delta[i] *= (one - a[i] * a[i]) * np.sqrt(one - a[i] * a[i])
+
+
 """
 
 # Trains with the new activation by its name, and compares its gradient with finite differences.
@@ -88,11 +95,8 @@ def test_activation_is_added_in_one_file(tmp_path):
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     path = copy / "kernels" / "activations.py"
     source = path.read_text(encoding="utf-8")
-    head, derivative = source.split("def multiply_by_derivative(")
-    head = insert_before('    "exp": Activation(', ROW, head)
-    head = insert_before("    elif code == EXP:\n", VALUE, head)
-    derivative = insert_before("    elif code == EXP:\n", DERIVATIVE, derivative)
-    path.write_text(f"{head}def multiply_by_derivative({derivative}", encoding="utf-8")
+    source = insert_before("ACTIVATIONS: dict[str, Activation] = {", FUNCTIONS, source)
+    path.write_text(insert_before('    "exp": Activation(', ROW, source), encoding="utf-8")
 
     environment = {name: value for name, value in os.environ.items() if "CACHE" not in name}
     result = subprocess.run(

@@ -74,7 +74,7 @@ def _slope(network, params, layer):
     return params[offset] if offset >= 0 else network.slopes[layer]
 
 
-@kernel
+@inlined_kernel
 def activate_layer(network, params, layer, start, n_rows, capacity, inputs, z):
     """Replace the pre-activations of a layer by its activations, in place.
 
@@ -104,7 +104,7 @@ def activate_layer(network, params, layer, start, n_rows, capacity, inputs, z):
     activate(network.layers[layer, FORWARD], n_units, _slope(network, params, layer), z)
 
 
-@kernel
+@inlined_kernel
 def derive_layer(network, params, layer, start, n_rows, scale, workspace, a, delta, slope_grads):
     r"""Turn :math:`\partial L/\partial a` of a layer into :math:`\partial L/\partial z`, in place.
 
@@ -213,7 +213,7 @@ def output_values(network, params, start, n_rows, capacity, inputs, values):
     activate_layer(network, params, layer, start, n_rows, capacity, inputs, out)
 
 
-@kernel
+@inlined_kernel
 def output_delta(network, params, start, n_rows, n_targets, scale, workspace, slope_grads):
     """Compute the loss terms and the gradient with respect to the output's pre-activations.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp._jit import entry_point, inlined_kernel, kernel
+from fastmlp._jit import entry_point, kernel, view_kernel
 from fastmlp.kernels.backprop import (
     backward_pass,
     forward_pass,
@@ -120,7 +120,7 @@ def _sum(terms):
     return float(total)
 
 
-@inlined_kernel
+@view_kernel
 def _first_inputs(network, data, in_order, position, row, n_rows, gathered):
     """Return the dense inputs of a piece: where they are, or where they were gathered."""
     n_features = network.layers[0, UNITS]

@@ -1,11 +1,18 @@
-r"""Stochastic descent, one sample per step: passes over the weights instead of matrix products.
+r"""Stochastic descent, one sample per step, without one pass over the weights per step.
 
-For plain SGD the update of a layer is an outer product of two vectors, and a matrix-vector
-product reads each weight once: memory traffic is all the cost. Hence
+For plain SGD the update of a layer is an outer product of two vectors, and a matrix-vector product
+reads each weight once: done as written, memory traffic is all the cost. Hence
 
-- the first layer's update of sample t and its forward pass of sample t + 1 are one pass;
-- in the other layers, propagating delta and updating are one pass;
-- rows whose input is zero in both samples are not touched;
+- the first layer is updated once per *block* of samples. Within a block, the pre-activations of
+  sample t are those by the weights at its start, less what the steps since then changed,
+
+  .. math:: z_t = x_t W_0 - \sum_{s<t} \eta_s (x_t \cdot x_s)\, \delta_s ,
+
+  so that both the forward pass and the update of a whole block are matrix products;
+- where inputs are sparse, its update by sample t and its forward pass of sample t + 1 are one pass
+  over the rows they touch;
+- in the other layers, propagating delta and updating are one pass over weights whose longer side is
+  contiguous;
 - the L2 shrinkage is lazy: the weights are :math:`W = c V` with one scalar c, so that a step
   multiplies c instead of every weight.
 
@@ -14,22 +21,31 @@ All of it is exact: the steps are those of `run_batches`, to rounding.
 
 from __future__ import annotations
 
-from fastmlp._jit import entry_point, kernel
-from fastmlp.kernels.backprop import activate_layer, derive_layer, load_rows, output_delta
+import numpy as np
+
+from fastmlp._jit import entry_point, inlined_kernel, kernel, view_kernel
+from fastmlp.kernels.backprop import activate_layer, derive_layer, output_delta
+from fastmlp.kernels.blas import gemm
 from fastmlp.kernels.structures import BIASES, IS_SPARSE, UNITS, WEIGHTS, rows_of
+from fastmlp.kernels.team import share, wait_for_all
 from fastmlp.kernels.views import view
 
-__all__ = ["run_samples"]
+__all__ = ["BLOCK", "run_samples"]
 
+# Samples per block: its products grow with its square, what it saves does not.
+BLOCK = 32
 # The scalar c is multiplied into V before V leaves the range where it is exact.
 _SMALLEST_SCALE = 1e-3
+# Units of the first layer are shared between threads in multiples of a vector register.
+_GRAIN = 16
+# Layers of fewer outputs are kept transposed: loops over so few are dear.
+_FEW_OUTPUTS = 16
 
 
 @entry_point
 def run_samples(
-    network, data, order, first, last, rates, step, params, workspace, rows, steps, values, linear,
-    losses,
-):  # fmt: skip
+    network, data, order, first, last, rates, step, params, workspace, scratch, team, thread, losses
+):
     """Train on the samples ``order[first:last]``, one per step, by plain SGD.
 
     Parameters
@@ -50,64 +66,130 @@ def run_samples(
         **Overwritten.**
     workspace : Workspace
         Of any capacity; row 0 is **overwritten**.
-    rows, steps, values : ndarray of shape (2 * the most inputs of any layer,)
-        Room for which rows of W to touch (int64), what to add to them, what to read.
+    scratch : Scratch
         **Overwritten.**
-    linear : ndarray of shape (units of the first layer,)
-        Room. **Overwritten.**
+    team : Team
+        The threads, each of which calls this with the same arguments but for `thread`. They share
+        the products of dense inputs.
+    thread : int
+        Which thread this is, from 0.
     losses : ndarray of float64, shape (2, 8)
         The sums of the loss terms and of the penalties are **added** at [0, 0] and [1, 0].
     """
+    layers, number = network.layers, params.dtype.type
+    width = layers[1, UNITS]
+    is_dense = not data.indptr.size
+    turned = scratch.turned
+    scale, squares, begin = 1.0, 0.0, first
+    if thread == 0:
+        squares = _sum_of_squares(view(params, 0, network.n_weights))
+        _turn(layers, params, turned, np.bool_(False))
+    is_last = thread == team.size - 1
+    if is_dense:
+        _move_columns(layers, params, scratch, team.size, thread, np.bool_(False))
+        _load_block(network, data, order, begin, last, np.int64(0), scratch, thread, is_last)
+    # Nobody writes what others still read, nor reads what they have yet to write.
+    if not wait_for_all(team.size, team.barrier):
+        return
+    half, n_before = 0, 0
+    while begin < last:
+        stop = min(begin + BLOCK, last)
+        if is_dense:
+            # By columns of the weights, which each thread both updates and uses.
+            _update_and_forward_block(
+                layers, n_before, stop - begin, half, scratch, team.size, thread
+            )
+            if not wait_for_all(team.size, team.barrier):
+                return
+        if thread == 0:
+            for t in range(begin, stop):
+                weight = float(data.sample_weight[order[t]]) if data.sample_weight.size else 1.0
+                k = t - begin
+                if weight == 0:
+                    _fill(view(scratch.errors, k * width, width), number(0))
+                    continue
+                if is_dense:
+                    length = _forward_in_block(k, half, number(scale), scratch)
+                else:
+                    length = _sparse_forward(data, order[t], params, number(scale), scratch)
+                scale, squares = _step(
+                    network, data, order, t, rates[t - first], step.alpha, weight, scale, squares,
+                    length, k, params, workspace, scratch, losses,
+                )  # fmt: skip
+                if not is_dense:
+                    _sparse_update(data, order[t], k, params, scratch)
+            if scale < _SMALLEST_SCALE:
+                _multiply(view(params, 0, network.n_weights), number(scale))
+                _multiply(turned, number(scale))
+                _multiply(scratch.columns, number(scale))
+                _multiply(scratch.errors, number(scale))
+                scale = 1.0
+        if is_dense:
+            _load_block(network, data, order, stop, last, 1 - half, scratch, thread, is_last)
+        if not wait_for_all(team.size, team.barrier):
+            return
+        begin, half, n_before = stop, 1 - half, stop - begin
+    if is_dense:
+        _update_block(layers, n_before, 1 - half, scratch, team.size, thread)
+        _move_columns(layers, params, scratch, team.size, thread, np.bool_(True))
+        if not wait_for_all(team.size, team.barrier):
+            return
+    if thread == 0:
+        _turn(layers, params, turned, np.bool_(True))
+        _multiply(view(params, 0, network.n_weights), number(scale))
+
+
+@inlined_kernel
+def _step(
+    network, data, order, t, rate, alpha, weight, scale, squares, length, k, params, workspace,
+    scratch, losses,
+):  # fmt: skip
+    """Take one step, but for the first layer's weights, from its pre-activations without bias.
+
+    They are in ``scratch.linear``. What the step will subtract from the first layer's V, but for
+    the input, is left in row k of ``scratch.errors``. Returns the scalar c and |W|^2 after the
+    step.
+    """
     layers, capacity, number = network.layers, workspace.capacity, params.dtype.type
-    n_features, width = layers[0, UNITS], layers[1, UNITS]
-    weights = view(params, 0, network.n_weights)
-    first_weights = view(params, 0, n_features * width)
+    width = layers[1, UNITS]
     biases = view(params, layers[0, BIASES], width)
-    z = rows_of(workspace.values, layers, capacity, 1, 0, 1)
-    delta = rows_of(workspace.deltas, layers, capacity, 1, 0, 1)
-    terms = view(workspace.terms, 0, network.n_terms)
-    gradient = workspace.gradients[0]
+    z = rows_of(workspace.values, layers, capacity, np.int64(1), np.int64(0), np.int64(1))
+    delta = rows_of(workspace.deltas, layers, capacity, np.int64(1), np.int64(0), np.int64(1))
     for j in range(width):
-        delta[j] = number(0)
-    sample, rate, scale = -1, 0.0, 1.0
-    squares = _sum_of_squares(weights)
-    for t in range(first, last):
-        weight = float(data.sample_weight[order[t]]) if data.sample_weight.size else 1.0
-        if weight == 0:
-            continue
-        # The update that the previous sample left for the first layer, and this sample's forward.
-        count = _first_layer(
-            data, sample, number(-rate / scale), order[t], first_weights, delta, linear,
-            rows, steps, values,
-        )  # fmt: skip
-        sample, rate = order[t], rates[t - first]
-        length = _dot(view(values, 0, count), view(values, 0, count))
-        _scale_and_shift(linear, number(scale), biases, z)
-        load_rows(network, data, view(order, t, 1), False, 0, workspace)
-        workspace.weights[0] = number(1)
-        _forward_rest(network, params, number(scale), rows, values, workspace)
-        output_delta(network, params, 0, 1, data.n_targets, number(1), workspace, gradient)
-        losses[0, 0] += _sum(terms)
-        l2 = step.alpha / weight
-        losses[1, 0] += 0.5 * l2 * squares
-        shrinkage = 1.0 - rate * l2
-        if scale * shrinkage < _SMALLEST_SCALE:
-            _multiply(weights, number(scale))
-            scale = 1.0
-        along, size = _backward_rest(
-            network, params, number(scale), number(rate / (scale * shrinkage)), number(rate),
-            workspace, gradient,
-        )  # fmt: skip
-        scale *= shrinkage
-        # |q W - r a d'|^2 = q^2 |W|^2 - 2 q r a'W d + r^2 |a|^2 |d|^2, summed over the layers.
-        along += _dot(linear, delta)
-        size += length * _dot(delta, delta)
-        squares = shrinkage * (shrinkage * squares - 2.0 * rate * along) + rate * rate * size
-        _subtract(biases, number(rate), delta)
-    _first_layer(
-        data, sample, number(-rate / scale), -1, first_weights, delta, linear, rows, steps, values
-    )
-    _multiply(weights, number(scale))
+        z[j] = scratch.linear[j] + biases[j]
+    targets = view(data.targets, order[t] * data.n_targets, data.n_targets)
+    for j in range(targets.size):
+        workspace.targets[j] = targets[j]
+    workspace.weights[0] = number(1)
+    _forward_rest(network, params, number(scale), scratch, workspace)
+    output_delta(
+        network, params, np.int64(0), np.int64(1), data.n_targets, number(1), workspace,
+        workspace.gradients[0],
+    )  # fmt: skip
+    for j in range(network.n_terms):
+        losses[0, 0] += workspace.terms[j]
+    l2 = alpha / weight
+    losses[1, 0] += 0.5 * l2 * squares
+    shrinkage = 1.0 - rate * l2
+    along, size = _backward_rest(
+        network, params, number(scale), number(rate / (scale * shrinkage)), number(rate), scratch,
+        workspace,
+    )  # fmt: skip
+    scale *= shrinkage
+    factor = number(rate / scale)
+    error = view(scratch.errors, k * width, width)
+    product, norm = number(0), number(0)
+    for j in range(width):
+        d = delta[j]
+        product += scratch.linear[j] * d
+        norm += d * d
+        error[j] = factor * d
+        biases[j] -= number(rate) * d
+    # |q W - r a d'|^2 = q^2 |W|^2 - 2 q r a'W d + r^2 |a|^2 |d|^2, summed over the layers.
+    along += float(product)
+    size += float(length) * float(norm)
+    squares = shrinkage * (shrinkage * squares - 2.0 * rate * along) + rate * rate * size
+    return scale, squares
 
 
 @kernel
@@ -120,33 +202,9 @@ def _sum_of_squares(x):
 
 
 @kernel
-def _dot(x, y):
-    total = x.dtype.type(0)
+def _fill(x, value):
     for i in range(x.size):
-        total += x[i] * y[i]
-    return float(total)
-
-
-@kernel
-def _sum(x):
-    total = x.dtype.type(0)
-    for i in range(x.size):
-        total += x[i]
-    return float(total)
-
-
-@kernel
-def _scale_and_shift(x, scale, shift, out):
-    """Overwrite x by ``scale * x`` and `out` by ``scale * x + shift``."""
-    for j in range(x.size):
-        x[j] *= scale
-        out[j] = x[j] + shift[j]
-
-
-@kernel
-def _subtract(x, factor, y):
-    for j in range(x.size):
-        x[j] -= factor * y[j]
+        x[i] = value
 
 
 @kernel
@@ -157,114 +215,220 @@ def _multiply(x, factor):
 
 
 @kernel
-def _first_layer(data, old, factor, new, weights, delta, z, rows, steps, values):
-    """Add ``factor * x_old delta'`` to the first layer's weights, then compute ``z = x_new V``.
+def _load_block(network, data, order, begin, last, half, scratch, thread, multiplies):
+    """Gather the inputs of a block of dense samples, and multiply each by each if asked to."""
+    n_features, dtype = network.layers[0, UNITS], scratch.inputs.dtype
+    n_rows = min(BLOCK, last - begin)
+    inputs = _block_inputs(scratch, half, n_features, thread)
+    for i in range(n_rows):
+        source = view(data.X, order[begin + i] * n_features, n_features)
+        out = view(inputs, i * n_features, n_features)
+        for j in range(n_features):
+            out[j] = source[j]
+    if multiplies and n_rows > 0:
+        one, zero = dtype.type(1), dtype.type(0)
+        products = view(scratch.products, half * BLOCK * BLOCK, BLOCK * BLOCK)
+        gemm(
+            False, True, n_rows, n_rows, n_features,
+            one, inputs, n_features, inputs, n_features, zero, products, BLOCK,
+        )  # fmt: skip
 
-    A sample of -1 is none. `rows`, `steps` and `values` are overwritten; ``values[:count]`` then
-    holds the new sample, but for zeros. Returns count.
-    """
-    n_features, none = weights.size // z.size, -1
-    if data.indptr.size and old >= 0 and new >= 0:
-        # Each sample lists its own rows, which may be the same ones: one after the other.
-        count = _touched_rows(data, n_features, old, factor, none, rows, steps, values)
-        _update_and_forward(count, rows, steps, values, weights, delta, z)
-        old = none
-    count = _touched_rows(data, n_features, old, factor, new, rows, steps, values)
-    _update_and_forward(count, rows, steps, values, weights, delta, z)
-    return count
+
+@view_kernel
+def _block_inputs(scratch, half, n_features, thread):
+    """Return a thread's copy of the inputs of one of two blocks."""
+    size = BLOCK * n_features
+    return view(scratch.inputs, (2 * thread + half) * size, size)
+
+
+@inlined_kernel
+def _columns(width, size, thread):
+    """Return the units of the first layer that are a thread's: the first, and how many."""
+    start, stop = share(width, _GRAIN, thread, size)
+    return start, stop - start
 
 
 @kernel
-def _touched_rows(data, n_features, old, factor, new, rows, steps, values):
-    """List the rows of the first layer that a step and the next forward pass touch.
+def _move_columns(layers, params, scratch, size, thread, goes_back):
+    """Copy this thread's columns of the first layer's weights to a matrix of their own, or back.
 
-    Row ``rows[k]`` is to get ``steps[k] * delta``, ``factor`` times the old sample's input, and
-    then counts ``values[k]`` times in the forward pass of the new sample. A sample of -1 is none.
-    Returns how many rows there are.
+    Side by side with others', they would share cache lines with them.
     """
-    count, zero = 0, values.dtype.type(0)
-    if data.indptr.size:
-        for sample, is_old in ((old, True), (new, False)):
-            if sample >= 0:
-                for position in range(data.indptr[sample], data.indptr[sample + 1]):
-                    x = data.X[position]
-                    rows[count] = data.indices[position]
-                    steps[count] = factor * x if is_old else zero
-                    values[count] = zero if is_old else x
-                    count += 1
-        return count
-    # A sample that is none reads another, which its factor turns into zeros.
-    some = max(old, new)
-    before = view(data.X, (old if old >= 0 else some) * n_features, n_features)
-    after = view(data.X, (new if new >= 0 else some) * n_features, n_features)
-    old_factor = factor if old >= 0 else zero
-    new_factor = values.dtype.type(1) if new >= 0 else zero
+    n_features, width = layers[0, UNITS], layers[1, UNITS]
+    column, n_columns = _columns(width, size, thread)
     for i in range(n_features):
-        rows[count] = i
-        step, value = old_factor * before[i], new_factor * after[i]
-        steps[count], values[count] = step, value
-        # No branch: whether a pixel is zero cannot be predicted.
-        count += (step != zero) | (value != zero)
-    return count
+        there = view(params, i * width + column, n_columns)
+        here = view(scratch.columns, n_features * column + i * n_columns, n_columns)
+        for j in range(n_columns):
+            if goes_back:
+                there[j] = here[j]
+            else:
+                here[j] = there[j]
 
 
 @kernel
-def _update_and_forward(count, rows, steps, values, weights, delta, z):
-    """Add ``steps[k] * delta`` to row ``rows[k]`` of the weights, and sum rows times `values`.
+def _update_block(layers, n_rows, half, scratch, size, thread):
+    """Subtract a whole block of steps from the first layer's weights: ``V -= X' E``."""
+    n_features, width = layers[0, UNITS], layers[1, UNITS]
+    column, n_columns = _columns(width, size, thread)
+    one = scratch.columns.dtype.type(1)
+    if n_columns > 0:
+        gemm(
+            True, False, n_features, n_columns, n_rows,
+            -one, _block_inputs(scratch, half, n_features, thread), n_features,
+            view(scratch.errors, column, BLOCK * width - column), width,
+            one, view(scratch.columns, n_features * column, n_features * n_columns), n_columns,
+        )  # fmt: skip
 
-    No row occurs twice.
-    """
-    width, zero = z.size, z.dtype.type(0)
+
+@kernel
+def _update_and_forward_block(layers, n_before, n_rows, half, scratch, size, thread):
+    """Apply the steps of the block before, if any, and compute ``X V`` of this one."""
+    if n_before > 0:
+        _update_block(layers, n_before, 1 - half, scratch, size, thread)
+    n_features, width = layers[0, UNITS], layers[1, UNITS]
+    column, n_columns = _columns(width, size, thread)
+    one, zero = scratch.columns.dtype.type(1), scratch.columns.dtype.type(0)
+    if n_columns > 0:
+        gemm(
+            False, False, n_rows, n_columns, n_features,
+            one, _block_inputs(scratch, half, n_features, thread), n_features,
+            view(scratch.columns, n_features * column, n_features * n_columns), n_columns,
+            zero, view(scratch.starts, column, BLOCK * width - column), width,
+        )  # fmt: skip
+
+
+@inlined_kernel
+def _forward_in_block(k, half, scale, scratch):
+    """Overwrite ``scratch.linear`` by ``c x V`` of sample k of its block; return its |x|^2."""
+    z = scratch.linear
+    width = z.size
+    products = view(scratch.products, (half * BLOCK + k) * BLOCK, BLOCK)
+    start = view(scratch.starts, k * width, width)
     for j in range(width):
-        z[j] = zero
-    n_fours = count // 4 * 4
-    for k in range(0, n_fours, 4):
-        s0, s1, s2, s3 = steps[k], steps[k + 1], steps[k + 2], steps[k + 3]
-        v0, v1, v2, v3 = values[k], values[k + 1], values[k + 2], values[k + 3]
-        w0 = view(weights, rows[k] * width, width)
-        w1 = view(weights, rows[k + 1] * width, width)
-        w2 = view(weights, rows[k + 2] * width, width)
-        w3 = view(weights, rows[k + 3] * width, width)
+        z[j] = start[j]
+    n_fours = k // 4 * 4
+    for s in range(0, n_fours, 4):
+        p0, p1, p2, p3 = products[s], products[s + 1], products[s + 2], products[s + 3]
+        e0, e1 = (
+            view(scratch.errors, s * width, width),
+            view(scratch.errors, (s + 1) * width, width),
+        )
+        e2 = view(scratch.errors, (s + 2) * width, width)
+        e3 = view(scratch.errors, (s + 3) * width, width)
         for j in range(width):
-            d = delta[j]
-            x0, x1, x2, x3 = w0[j] + s0 * d, w1[j] + s1 * d, w2[j] + s2 * d, w3[j] + s3 * d
-            w0[j], w1[j], w2[j], w3[j] = x0, x1, x2, x3
-            z[j] += (v0 * x0 + v1 * x1) + (v2 * x2 + v3 * x3)
-    for k in range(n_fours, count):
-        row = view(weights, rows[k] * width, width)
-        step, value = steps[k], values[k]
+            z[j] -= (p0 * e0[j] + p1 * e1[j]) + (p2 * e2[j] + p3 * e3[j])
+    for s in range(n_fours, k):
+        product, error = products[s], view(scratch.errors, s * width, width)
         for j in range(width):
-            x = row[j] + step * delta[j]
-            row[j] = x
-            z[j] += value * x
+            z[j] -= product * error[j]
+    for j in range(width):
+        z[j] *= scale
+    return products[k]
 
 
 @kernel
-def _forward_rest(network, params, scale, rows, values, workspace):
+def _sparse_forward(data, sample, params, scale, scratch):
+    """Overwrite ``scratch.linear`` by ``c x V`` of a sparse sample; return its |x|^2."""
+    z, length = scratch.linear, scale * 0
+    width = z.size
+    for j in range(width):
+        z[j] = 0
+    for position in range(data.indptr[sample], data.indptr[sample + 1]):
+        x = data.X[position]
+        length += x * x
+        row = view(params, int(data.indices[position]) * width, width)
+        for j in range(width):
+            z[j] += x * row[j]
+    for j in range(width):
+        z[j] *= scale
+    return length
+
+
+@kernel
+def _sparse_update(data, sample, k, params, scratch):
+    """Subtract the step of a sparse sample from the rows of V that it touches."""
+    width = scratch.linear.size
+    error = view(scratch.errors, k * width, width)
+    for position in range(data.indptr[sample], data.indptr[sample + 1]):
+        x = data.X[position]
+        row = view(params, int(data.indices[position]) * width, width)
+        for j in range(width):
+            row[j] -= x * error[j]
+
+
+@inlined_kernel
+def _is_turned(fan_in, fan_out):
+    return fan_out < _FEW_OUTPUTS and fan_out < fan_in
+
+
+@kernel
+def _turn(layers, params, turned, goes_back):
+    """Transpose the weights of the layers of few outputs, or transpose them back."""
+    for layer in range(1, layers.shape[0] - 1):
+        fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
+        if _is_turned(fan_in, fan_out):
+            weights = view(params, layers[layer, WEIGHTS], fan_in * fan_out)
+            other = view(turned, layers[layer, WEIGHTS], fan_in * fan_out)
+            for i in range(fan_in):
+                for j in range(fan_out):
+                    if goes_back:
+                        weights[i * fan_out + j] = other[j * fan_in + i]
+                    else:
+                        other[j * fan_in + i] = weights[i * fan_out + j]
+
+
+@inlined_kernel
+def _forward_rest(network, params, scale, scratch, workspace):
     """Run row 0 of the workspace from the first pre-activation to the output's."""
     layers, capacity = network.layers, workspace.capacity
+    row, one_row = np.int64(0), np.int64(1)
     for layer in range(1, layers.shape[0] - 1):
-        a = rows_of(workspace.values, layers, capacity, layer, 0, 1)
-        activate_layer(network, params, layer - 1, 0, 1, capacity, workspace.inputs, a)
-        z = rows_of(workspace.values, layers, capacity, layer + 1, 0, 1)
-        weights = view(params, layers[layer, WEIGHTS], a.size * z.size)
+        a = rows_of(workspace.values, layers, capacity, layer, row, one_row)
+        activate_layer(
+            network, params, layer - 1, row, one_row, capacity, workspace.inputs, a
+        )  # fmt: skip
+        z = rows_of(workspace.values, layers, capacity, layer + 1, row, one_row)
         biases = view(params, layers[layer, BIASES], z.size)
-        _forward_layer(a, weights, biases, scale, rows, values, z)
+        if _is_turned(a.size, z.size):
+            weights = view(scratch.turned, layers[layer, WEIGHTS], a.size * z.size)
+            _forward_turned(a, weights, biases, scale, z)
+        else:
+            weights = view(params, layers[layer, WEIGHTS], a.size * z.size)
+            _forward_layer(a, weights, biases, scale, scratch.rows, scratch.values, z)
+
+
+@kernel
+def _forward_turned(a, weights, biases, scale, z):
+    """Compute ``z = scale * a V + b`` from V transposed."""
+    size, zero = a.size, a.dtype.type(0)
+    n_fours = z.size // 4 * 4
+    for j in range(0, n_fours, 4):
+        w0, w1 = view(weights, j * size, size), view(weights, (j + 1) * size, size)
+        w2, w3 = view(weights, (j + 2) * size, size), view(weights, (j + 3) * size, size)
+        t0, t1, t2, t3 = zero, zero, zero, zero
+        for i in range(size):
+            t0 += a[i] * w0[i]
+            t1 += a[i] * w1[i]
+            t2 += a[i] * w2[i]
+            t3 += a[i] * w3[i]
+        z[j], z[j + 1] = scale * t0 + biases[j], scale * t1 + biases[j + 1]
+        z[j + 2], z[j + 3] = scale * t2 + biases[j + 2], scale * t3 + biases[j + 3]
+    for j in range(n_fours, z.size):
+        row, total = view(weights, j * size, size), zero
+        for i in range(size):
+            total += a[i] * row[i]
+        z[j] = scale * total + biases[j]
 
 
 @kernel
 def _forward_layer(a, weights, biases, scale, rows, values, z):
     """Compute ``z = scale * a V + b`` from the rows where `a` is not zero."""
     width, count = z.size, 0
-    if width == 1:
-        total = z.dtype.type(0)
-        for i in range(a.size):
-            total += a[i] * weights[i]
-        z[0] = scale * total + biases[0]
-        return
     for i in range(a.size):
         rows[count] = i * width
         values[count] = scale * a[i]
+        # No branch: which units are zero cannot be predicted.
         count += a[i] != 0
     for j in range(width):
         z[j] = biases[j]
@@ -281,25 +445,54 @@ def _forward_layer(a, weights, biases, scale, rows, values, z):
             z[j] += value * row[j]
 
 
-@kernel
-def _backward_rest(network, params, scale, lazy_rate, rate, workspace, gradient):
+@inlined_kernel
+def _backward_rest(network, params, scale, lazy_rate, rate, scratch, workspace):
     """Propagate the output's delta to the first hidden layer, updating the layers it passes.
 
     Returns the sums over these layers of a'W d and of |a|^2 |d|^2.
     """
     layers, capacity, along, size = network.layers, workspace.capacity, 0.0, 0.0
+    row, one_row = np.int64(0), np.int64(1)
     for layer in range(layers.shape[0] - 2, 0, -1):
-        a = rows_of(workspace.values, layers, capacity, layer, 0, 1)
-        delta = rows_of(workspace.deltas, layers, capacity, layer + 1, 0, 1)
-        delta_in = rows_of(workspace.deltas, layers, capacity, layer, 0, 1)
-        weights = view(params, layers[layer, WEIGHTS], a.size * delta.size)
-        skips_zeros = layers[layer - 1, IS_SPARSE] != 0
-        _backward_layer(skips_zeros, a, delta, scale, lazy_rate, weights, delta_in)
-        along += _dot(a, delta_in)
-        size += _dot(a, a) * _dot(delta, delta)
-        _subtract(view(params, layers[layer, BIASES], delta.size), rate, delta)
-        derive_layer(network, params, layer - 1, 0, 1, rate, workspace, a, delta_in, gradient)
+        a = rows_of(workspace.values, layers, capacity, layer, row, one_row)
+        delta = rows_of(workspace.deltas, layers, capacity, layer + 1, row, one_row)
+        delta_in = rows_of(workspace.deltas, layers, capacity, layer, row, one_row)
+        if _is_turned(a.size, delta.size):
+            weights = view(scratch.turned, layers[layer, WEIGHTS], a.size * delta.size)
+            _backward_turned(a, delta, scale, lazy_rate, weights, delta_in)
+        else:
+            weights = view(params, layers[layer, WEIGHTS], a.size * delta.size)
+            skips_zeros = layers[layer - 1, IS_SPARSE] != 0
+            _backward_layer(skips_zeros, a, delta, scale, lazy_rate, weights, delta_in)
+        biases = view(params, layers[layer, BIASES], delta.size)
+        inner, length, norm = rate * 0, rate * 0, rate * 0
+        for i in range(a.size):
+            inner += a[i] * delta_in[i]
+            length += a[i] * a[i]
+        for j in range(delta.size):
+            norm += delta[j] * delta[j]
+            biases[j] -= rate * delta[j]
+        along += float(inner)
+        size += float(length) * float(norm)
+        derive_layer(
+            network, params, layer - 1, row, one_row, rate, workspace, a, delta_in,
+            workspace.gradients[0],
+        )  # fmt: skip
     return along, size
+
+
+@kernel
+def _backward_turned(a, delta, scale, rate, weights, delta_in):
+    """Compute ``delta_in = scale * V delta`` and ``V -= rate * a delta'`` from V transposed."""
+    size = a.size
+    for i in range(size):
+        delta_in[i] = 0
+    for j in range(delta.size):
+        row, back, step = view(weights, j * size, size), scale * delta[j], rate * delta[j]
+        for i in range(size):
+            w = row[i]
+            delta_in[i] += back * w
+            row[i] = w - step * a[i]
 
 
 @kernel
@@ -309,13 +502,6 @@ def _backward_layer(skips_zeros, a, delta, scale, rate, weights, delta_in):
     Where `skips_zeros`, a zero input has a zero derivative too, and its row is not touched.
     """
     width, zero = delta.size, delta.dtype.type(0)
-    if width == 1:
-        d, step = scale * delta[0], rate * delta[0]
-        for i in range(a.size):
-            w = weights[i]
-            delta_in[i] = d * w
-            weights[i] = w - step * a[i]
-        return
     for i in range(a.size):
         delta_in[i] = zero
         if a[i] == zero and skips_zeros:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._jit import inlined_kernel
+from fastmlp._jit import view_kernel
 from fastmlp.kernels.views import view
 
-__all__ = ["Data", "Network", "Step", "Team", "Workspace", "rows_of"]
+__all__ = ["Data", "Network", "Scratch", "Step", "Team", "Workspace", "rows_of"]
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
@@ -120,6 +120,40 @@ class Workspace(NamedTuple):
     gradients: Floats
 
 
+class Scratch(NamedTuple):
+    """What `run_samples` needs besides row 0 of a workspace; its block has at most BLOCK samples.
+
+    Attributes
+    ----------
+    inputs : ndarray of shape (n_threads * 2 * BLOCK * n_features,) or (0,)
+        Dense inputs of a block, and of the next, for each thread.
+    columns : ndarray of shape (n_features * units of the first layer,) or (0,)
+        Weights of the first layer: each thread's columns as a matrix of their own.
+    products : ndarray of shape (2 * BLOCK * BLOCK,)
+        Inner products of these.
+    starts, errors : ndarray of shape (BLOCK * units of the first layer,)
+        Pre-activations by the weights at the start of the block, and deltas times their step.
+    linear : ndarray of shape (units of the first layer,)
+        Pre-activations of a sample without their bias.
+    rows : ndarray of int64, shape (the most units,)
+        Which rows of a matrix to touch.
+    values : ndarray of shape (the most units,)
+        How often they count.
+    turned : ndarray of shape (n_weights,)
+        Transposed weights of layers with few outputs, where the weights themselves would be.
+    """
+
+    inputs: Floats
+    columns: Floats
+    products: Floats
+    starts: Floats
+    errors: Floats
+    linear: Floats
+    rows: Integers
+    values: Floats
+    turned: Floats
+
+
 class Step(NamedTuple):
     """How parameters are updated.
 
@@ -160,7 +194,7 @@ class Team(NamedTuple):
     barrier: Integers
 
 
-@inlined_kernel
+@view_kernel
 def rows_of(matrices, layers, capacity, layer, start, n_rows):
     """Return the rows [start, start + n_rows) of a layer's matrix as a 1-D view.
 

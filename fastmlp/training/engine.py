@@ -20,7 +20,13 @@ from fastmlp.kernels.stochastic import run_samples
 from fastmlp.kernels.structures import Data, Step, Team
 from fastmlp.training.data import n_samples_of
 from fastmlp.training.network import NetworkLayout
-from fastmlp.training.plan import make_plan, make_workspace, piece_rows
+from fastmlp.training.plan import (
+    make_plan,
+    make_scratch,
+    make_workspace,
+    piece_rows,
+    threads_per_sample,
+)
 from fastmlp.training.threads import ThreadTeam, reserve_threads, single_threaded_blas
 
 __all__ = ["Engine", "OptimizerState", "Predictor"]
@@ -146,15 +152,9 @@ class Engine:
         # how long it takes.
         self._samples_per_call = max(1, _WORK_PER_CALL // layout.n_weights)
         self._held = contextlib.ExitStack()
-        self._scratch: tuple[Floats, ...] = ()
+        self._useful_threads = self._plan.useful_threads
         if self._may_run_samples:
-            rows = np.empty(2 * max(layout.units), np.int64)
-            self._scratch = (
-                rows,
-                np.empty(rows.size, params.dtype),
-                np.empty(rows.size, params.dtype),
-                np.empty(layout.units[1], params.dtype),
-            )
+            self._useful_threads = 1 if data.indptr.size else threads_per_sample(layout)
 
     def __enter__(self) -> Engine:
         """Reserve and start threads.
@@ -166,13 +166,18 @@ class Engine:
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(single_threaded_blas())
-            n_threads = stack.enter_context(
-                reserve_threads(self._n_jobs, self._plan.useful_threads)
-            )
+            n_threads = stack.enter_context(reserve_threads(self._n_jobs, self._useful_threads))
             team = ThreadTeam(n_threads, caller_works=not self._plan.is_slow)
             self._threads = stack.enter_context(team)
             # All is held: keep it until the engine is left. Had anything failed, it were released.
             self._held = stack.pop_all()
+        if self._may_run_samples:
+            self._scratch = make_scratch(
+                self._layout,
+                self.params.dtype,
+                is_dense=self._data.indptr.size == 0,
+                n_threads=n_threads,
+            )
         self._team = Team(n_threads, int(self._plan.shares_parameters), self._threads.barrier)
         return self
 
@@ -207,10 +212,11 @@ class Engine:
         if self._may_run_samples and rates.max() <= self._largest_rate:
             for first in range(0, self.n_batches, self._samples_per_call):
                 last = min(first + self._samples_per_call, self.n_batches)
-                run_samples(
+                arguments = (
                     self._network, self._data, order, first, last, rates[first:last], self._step,
-                    self.params, self._workspace, *self._scratch, losses,
+                    self.params, self._workspace, self._scratch, self._team,
                 )  # fmt: skip
+                self._threads.run(lambda thread: run_samples(*arguments, thread, losses))  # noqa: B023
             self._count += self.n_batches
         else:
             self._run_batches(order, in_order, rates, losses)

@@ -8,10 +8,18 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.structures import Workspace
+from fastmlp.kernels.stochastic import BLOCK
+from fastmlp.kernels.structures import Scratch, Workspace
 from fastmlp.training.network import NetworkLayout
 
-__all__ = ["Plan", "make_plan", "make_workspace", "piece_rows"]
+__all__ = [
+    "Plan",
+    "make_plan",
+    "make_scratch",
+    "make_workspace",
+    "piece_rows",
+    "threads_per_sample",
+]
 
 # Bytes of activations and deltas per piece: half of a core's second-level cache, so that what a
 # layer wrote is still there when the next one reads it.
@@ -25,6 +33,8 @@ _NOTICEABLE_WORK = 10**9
 _MAX_SHARED_WORK = 10**10
 # Multiply-adds per batch below which another thread costs more than it brings.
 _WORTH_A_THREAD = 300_000
+# Weights of a first layer below which the same holds for descent by single samples.
+_WORTH_A_THREAD_PER_SAMPLE = 16_000
 _ROWS_PER_SHARD = 64
 _MAX_SHARDS = 16
 
@@ -112,6 +122,23 @@ def make_plan(layout: NetworkLayout, dtype: DTypeLike, batch_size: int) -> Plan:
     return Plan(False, n_shards, n_shards * rows, min(useful, n_shards), work > _NOTICEABLE_WORK)
 
 
+def threads_per_sample(layout: NetworkLayout) -> int:
+    """Return how many threads are of use in descent by single dense samples.
+
+    Parameters
+    ----------
+    layout : NetworkLayout
+        The network.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    n_features, width = layout.units[:2]
+    return max(1, min(width // 16, n_features * width // _WORTH_A_THREAD_PER_SAMPLE))
+
+
 def make_workspace(
     layout: NetworkLayout,
     dtype: DTypeLike,
@@ -153,4 +180,39 @@ def make_workspace(
         terms=np.empty(capacity * layout.units[-1] * trains, dtype),
         weights=np.ones(capacity * trains, dtype),
         gradients=np.empty((n_shards, layout.n_params), dtype),
+    )
+
+
+def make_scratch(
+    layout: NetworkLayout, dtype: DTypeLike, *, is_dense: bool, n_threads: int
+) -> Scratch:
+    """Allocate what descent by single samples needs besides a workspace.
+
+    Parameters
+    ----------
+    layout : NetworkLayout
+        The network.
+    dtype : dtype
+        The compute dtype.
+    is_dense : bool
+        Whether inputs are dense.
+    n_threads : int
+        Threads that share them.
+
+    Returns
+    -------
+    Scratch
+        Uninitialised buffers.
+    """
+    n_features, width = layout.units[:2]
+    return Scratch(
+        inputs=np.empty(n_threads * 2 * BLOCK * n_features * is_dense, dtype),
+        columns=np.empty(n_features * width * is_dense, dtype),
+        products=np.empty(2 * BLOCK * BLOCK, dtype),
+        starts=np.empty(BLOCK * width, dtype),
+        errors=np.empty(BLOCK * width, dtype),
+        linear=np.empty(width, dtype),
+        rows=np.empty(max(layout.units), np.int64),
+        values=np.empty(max(layout.units), dtype),
+        turned=np.empty(layout.n_weights, dtype),
     )

@@ -6,7 +6,7 @@ from scipy import sparse
 
 from fastmlp.kernels.losses import LOSSES
 from tests import reference
-from tests.kernels.compiled import FLOATS, IS_COMPILED
+from tests.kernels.compiled import FLOATS, IS_COMPILED, N_JOBS
 from tests.kernels.networks import TWIN_LOSSES, make_problem
 
 RATE = 0.05
@@ -142,3 +142,19 @@ def test_not_a_number_is_not_hidden(bad):
     problem.X[5, 1] = bad
     loss = train(problem, n_epochs=1)[0]
     assert np.isnan(loss) or not np.isfinite(problem.params).all()
+
+
+@pytest.mark.parametrize("n_jobs", N_JOBS)
+@pytest.mark.parametrize("n_samples", [1, 31, 32, 33, 100])
+def test_blocks_and_threads(n_samples, n_jobs, monkeypatch):
+    # Whole blocks of samples and what is left of them; columns of the first layer per thread.
+    monkeypatch.setattr("fastmlp.training.plan._WORTH_A_THREAD_PER_SAMPLE", 1)
+    problem = make_problem(
+        (48, 5), "relu", "softmax_cross_entropy", n_features=6, n_samples=n_samples, weighted=True
+    )
+    problem.sample_weight[1::3] = 0
+    losses, expected = twin_train(problem, alpha=0.1)
+    with problem.engine("sgd", batch_size=1, n_jobs=n_jobs) as engine:
+        assert engine._team.size == n_jobs
+    np.testing.assert_allclose(train(problem, alpha=0.1, n_jobs=n_jobs), losses, rtol=1e-11)
+    np.testing.assert_allclose(problem.params, expected, rtol=1e-10, atol=1e-12)
