@@ -41,6 +41,13 @@ def _random(dtype: str, size: int, seed: int = 0) -> NDArray[Any]:
 
 def _callable(compiled: Any) -> Any:
     """Return a kernel compiled with the same options, but with a way in from Python."""
+    if not hasattr(compiled, "py_func"):  # an intrinsic
+
+        @numba.njit
+        def call(*arguments: Any) -> Any:
+            return compiled(*arguments)
+
+        return call
     options = compiled.targetoptions | {"no_cpython_wrapper": False}
     return numba.jit(compiled.py_func, **options)
 
@@ -74,7 +81,12 @@ def bench_activation(benchmark: Any, name: str, dtype: str) -> None:
     """Apply an activation."""
     row, z = ACTIVATIONS[name], _random(dtype, SIZE)
     slope = z.dtype.type(row.slope or 0)
-    _run(benchmark, f"activation {name} of {SIZE}", activate, lambda: (row.forward.address(dtype), 1, slope, z.copy()))
+    _run(
+        benchmark,
+        f"activation {name} of {SIZE}",
+        activate,
+        lambda: (row.forward.address(dtype), 1, slope, z.copy()),
+    )
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)

@@ -189,7 +189,7 @@ class Interface:
         def call(typingctx, address, *arguments):  # type: ignore[no-untyped-def]
             # Numba hands the rest of the arguments over as one tuple.
             given = arguments[0] if isinstance(arguments[0], types.BaseTuple) else arguments
-            declared = self.signature(given[which].dtype)
+            declared = self.signature(given[which].dtype)  # type: ignore[index]
 
             def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
                 convention = context.call_conv

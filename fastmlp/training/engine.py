@@ -248,7 +248,7 @@ class Engine:
     ) -> None:
         """Run all batches, in calls short enough for a signal to be noticed between them."""
         totals, steps = self._totals, self._steps
-        if weights := self._data.sample_weight.size:
+        if self._data.sample_weight.size:
             weights = self._data.sample_weight.astype(np.float64)[order]
             totals = np.add.reduceat(weights, self._batch_starts)
             # A batch without weight is no step; the first may be one.
