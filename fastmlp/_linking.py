@@ -63,6 +63,11 @@ class LinkedFunction:
         The Python function, written like a kernel.
     interface : Interface
         What it is given.
+
+    Attributes
+    ----------
+    compiled : numba.core.registry.CPUDispatcher
+        The function for compiled code that knows it beforehand and needs no address.
     """
 
     def __init__(self, function: Callable[..., Any], interface: Interface) -> None:
@@ -71,7 +76,7 @@ class LinkedFunction:
         self.__module__, self.__qualname__ = function.__module__, function.__qualname__
         self.__wrapped__ = function
         self._interface = interface
-        self._dispatcher = separately_compiled(function)
+        self.compiled = separately_compiled(function)
         self._addresses: dict[np.dtype[Any], int] = {}
 
     def address(self, dtype: DTypeLike) -> int:
@@ -94,8 +99,8 @@ class LinkedFunction:
                 self._addresses[dtype] = len(_python_functions) - 1
             else:
                 signature = self._interface.signature(getattr(types, dtype.name))
-                self._dispatcher.compile(signature)
-                result = self._dispatcher.overloads[signature.args]
+                self.compiled.compile(signature)
+                result = self.compiled.overloads[signature.args]
                 self._addresses[dtype] = result.library.get_pointer_to_function(
                     result.fndesc.llvm_func_name
                 )

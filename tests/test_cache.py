@@ -151,6 +151,8 @@ def test_only_kernel_files_define_compiled_functions():
     for path in PACKAGE.rglob("*.py"):
         if path.parent.name == "kernels" or path.name in ("_jit.py", "_linking.py"):
             continue
+        if path.name == "standalone.py":  # compiled for a model, and never kept on disk
+            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = {alias.name for alias in getattr(node, "names", ()) if hasattr(alias, "name")}
             names.add(getattr(node, "attr", None))

@@ -31,6 +31,7 @@ from fastmlp.training.engine import Engine, OptimizerState, Predictor
 from fastmlp.training.lbfgs import fit_lbfgs
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.schedules import SCHEDULES, Constant
+from fastmlp.training.standalone import standalone_forward
 from fastmlp.training.trainer import DivergenceError, Progress, Stop, fit_epochs
 
 __all__ = ["BaseMLP"]
@@ -505,6 +506,36 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         X = validate_data(self, X, accept_sparse=["csr", "csc"], order="C", reset=False)
         X = _in_kernel_form(X, params.dtype)
         return self._predictor(kernel_data(X, params.dtype), n_jobs=self.n_jobs)
+
+    def to_numba(self) -> Any:
+        """Return the fitted network as a compiled function, for code that is compiled itself.
+
+        Returns
+        -------
+        numba.core.registry.CPUDispatcher
+            ``forward(X)`` returns the outputs for X, an array of shape (n_samples, n_outputs):
+            predictions; for a classifier probabilities, of the second class alone where there are
+            two. X is a C-contiguous array of shape (n_samples, n_features), of the dtype that the
+            model was trained in, and is checked for nothing but its number of columns. The
+            parameters are those of now, whatever becomes of the model. Several threads may call it
+            at once. Pickle the model, not this.
+
+        Examples
+        --------
+        >>> import numba
+        >>> import numpy as np
+        >>> from fastmlp import MLPRegressor
+        >>> X = np.random.RandomState(0).normal(size=(100, 2))
+        >>> model = MLPRegressor(solver="lbfgs", random_state=0).fit(X, X[:, 0] * X[:, 1])
+        >>> forward = model.to_numba()
+        >>> @numba.njit
+        ... def largest(X):
+        ...     return forward(X).max()
+        >>> bool(np.isclose(largest(X), model.predict(X).max()))
+        True
+        """
+        check_is_fitted(self)
+        return standalone_forward(self._layout, self._parameters())
 
     def __sklearn_tags__(self) -> Tags:
         """Return scikit-learn's tags: sparse input is accepted.
