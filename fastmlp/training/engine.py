@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,7 +216,7 @@ class Engine:
                     self._network, self._data, order, first, last, rates[first:last], self._step,
                     self.params, self._workspace, self._scratch, self._team,
                 )  # fmt: skip
-                self._threads.run(lambda thread: run_samples(*arguments, thread, losses))  # noqa: B023
+                self._run_together(run_samples, arguments, losses)
             self._count += self.n_batches
         else:
             self._run_batches(order, in_order, rates, losses)
@@ -243,6 +243,11 @@ class Engine:
         loss = self.run_epoch(order, True, np.ones(1))
         return loss, self._workspace.gradients[0]
 
+    def _run_together(
+        self, kernel: Callable[..., None], arguments: tuple[Any, ...], losses: Floats
+    ) -> None:
+        self._threads.run(lambda thread: kernel(*arguments, thread, losses), ends_together=True)
+
     def _run_batches(
         self, order: NDArray[np.int64], in_order: bool, rates: Floats, losses: Floats
     ) -> None:
@@ -264,7 +269,7 @@ class Engine:
                 self._team,
             )  # fmt: skip
             started = time.perf_counter()
-            self._threads.run(lambda thread: run_batches(*arguments, thread, losses))  # noqa: B023
+            self._run_together(run_batches, arguments, losses)
             seconds = max(time.perf_counter() - started, 1e-7)
             per_call = int((last - first) * _SECONDS_PER_CALL / seconds)
             self._batches_per_call = min(max(1, per_call), 8 * self._batches_per_call)
