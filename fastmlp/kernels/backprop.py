@@ -17,6 +17,13 @@ from fastmlp.kernels.dense import (
     weight_gradient,
 )
 from fastmlp.kernels.losses import loss_and_delta
+from fastmlp.kernels.narrow import (
+    narrow_bias_gradient,
+    narrow_forward,
+    narrow_input_gradient,
+    narrow_weight_gradient,
+    transpose,
+)
 from fastmlp.kernels.structures import (
     BACKWARD,
     BIASES,
@@ -57,7 +64,7 @@ def load_rows(network, data, samples, gathers, start, workspace):
     n_features, n_targets = network.layers[0, UNITS], data.n_targets
     for i in range(samples.size):
         row, sample = start + i, samples[i]
-        if gathers:
+        if gathers and not network.is_narrow:
             source = view(data.X, sample * n_features, n_features)
             out = view(workspace.gathered, row * n_features, n_features)
             for j in range(n_features):
@@ -66,6 +73,12 @@ def load_rows(network, data, samples, gathers, start, workspace):
             workspace.targets[row * n_targets + j] = data.targets[sample * n_targets + j]
         if data.sample_weight.size:
             workspace.weights[row] = data.sample_weight[sample]
+    if gathers and network.is_narrow:
+        n_rows = samples.size
+        for j in range(n_features):
+            column = view(workspace.gathered, start * n_features + j * n_rows, n_rows)
+            for i in range(n_rows):
+                column[i] = data.X[samples[i] * n_features + j]
 
 
 @inlined_kernel
@@ -186,7 +199,10 @@ def forward_pass(
             a = first_inputs
             if layer > 0:
                 a = rows_of(values, layers, capacity, layer, start, n_rows)
-            dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z)
+            if network.is_narrow:
+                narrow_forward(n_rows, fan_in, fan_out, a, weights, biases, z)
+            else:
+                dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z)
         if layer < n_layers - 1:
             activate_layer(network, params, layer, start, n_rows, capacity, inputs, z)
 
@@ -238,6 +254,9 @@ def output_delta(network, params, start, n_rows, n_targets, scale, workspace, sl
     layer = layers.shape[0] - 2
     values = rows_of(workspace.values, layers, capacity, layer + 1, start, n_rows)
     delta = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
+    turns = network.is_narrow and layers[layer + 1, UNITS] > 1
+    if turns:
+        _turn(layers[layer + 1, UNITS], n_rows, values, delta)
     if not network.takes_logits:
         activate_layer(network, params, layer, start, n_rows, capacity, workspace.inputs, values)
     loss_and_delta(
@@ -253,6 +272,16 @@ def output_delta(network, params, start, n_rows, n_targets, scale, workspace, sl
         derive_layer(
             network, params, layer, start, n_rows, scale, workspace, values, delta, slope_grads
         )
+    if turns:
+        _turn(n_rows, layers[layer + 1, UNITS], delta, values)
+
+
+@kernel
+def _turn(n_rows, n_columns, matrix, room):
+    """Transpose a matrix in place."""
+    transpose(n_rows, n_columns, matrix, room)
+    for i in range(matrix.size):
+        matrix[i] = room[i]
 
 
 @kernel
@@ -280,7 +309,10 @@ def backward_pass(network, params, start, n_rows, scale, workspace, slope_grads)
         delta_out = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
         delta = rows_of(workspace.deltas, layers, capacity, layer, start, n_rows)
         weights = view(params, layers[layer, WEIGHTS], fan_in * fan_out)
-        input_gradient(n_rows, fan_in, fan_out, delta_out, weights, delta)
+        if network.is_narrow:
+            narrow_input_gradient(n_rows, fan_in, fan_out, delta_out, weights, delta)
+        else:
+            input_gradient(n_rows, fan_in, fan_out, delta_out, weights, delta)
         a = rows_of(workspace.values, layers, capacity, layer, start, n_rows)
         derive_layer(
             network, params, layer - 1, start, n_rows, scale, workspace, a, delta, slope_grads
@@ -332,7 +364,13 @@ def layer_gradients(
         a = first_inputs
         if layer > 0:
             a = rows_of(workspace.values, layers, capacity, layer, start, n_rows)
-        weight_gradient(n_rows, fan_in, fan_out, unit, last, scale, a, delta, beta, out)
+        if network.is_narrow:
+            narrow_weight_gradient(n_rows, fan_in, fan_out, scale, a, delta, beta, out)
+        else:
+            weight_gradient(n_rows, fan_in, fan_out, unit, last, scale, a, delta, beta, out)
     if with_biases:
         out = view(grads, layers[layer, BIASES], fan_out)
-        bias_gradient(n_rows, fan_out, scale, delta, beta, out)
+        if network.is_narrow:
+            narrow_bias_gradient(n_rows, fan_out, scale, delta, beta, out)
+        else:
+            bias_gradient(n_rows, fan_out, scale, delta, beta, out)

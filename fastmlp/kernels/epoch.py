@@ -126,7 +126,7 @@ def _first_inputs(network, data, in_order, position, row, n_rows, gathered):
     n_features = network.layers[0, UNITS]
     if data.indptr.size:
         return gathered
-    if in_order:
+    if in_order and not network.is_narrow:
         return view(data.X, position * n_features, n_rows * n_features)
     return view(gathered, row * n_features, n_rows * n_features)
 
@@ -161,7 +161,8 @@ def _forward_backward(
             break
         n_piece = min(row_stop - row, stop - position)
         samples = view(order, begin + position, n_piece)
-        load_rows(network, data, samples, not in_order and not data.indptr.size, row, workspace)
+        gathers = (not in_order or network.is_narrow) and not data.indptr.size
+        load_rows(network, data, samples, gathers, row, workspace)
         inputs = _first_inputs(
             network, data, in_order, begin + position, row, n_piece, workspace.gathered
         )
@@ -276,7 +277,7 @@ def predict(
     n_units = layers[n_layers, START] + n_outputs
     capacity = values.size // n_units
     nowhere = view(values, 0, 0)
-    network = Network(layers, slopes, 0, 0, 0, 0)
+    network = Network(layers, slopes, 0, 0, 0, 0, 0)
     data = Data(X, indptr, indices, nowhere, 0, nowhere, sparse_forward, 0)
     for position in range(begin, end, capacity):
         n_rows = min(capacity, end - position)

@@ -47,6 +47,8 @@ class Network(NamedTuple):
         1 where the output activation is merged into the loss.
     n_terms : int
         Terms of the loss per sample.
+    is_narrow : int
+        1 where matrices of a piece are unit by unit, as `narrow` describes, but for the outputs.
     """
 
     layers: Integers
@@ -55,6 +57,7 @@ class Network(NamedTuple):
     loss: int
     takes_logits: int
     n_terms: int
+    is_narrow: int
 
 
 class Data(NamedTuple):

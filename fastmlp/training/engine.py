@@ -123,14 +123,17 @@ class Engine:
         self.is_whole_batch = batch_size >= n_samples_of(data, layout.units[0])
         self.n_batches = -(-self.n_samples // batch_size)
         self._layout, self._data, self._batch_size = layout, data, batch_size
-        self._network = layout.for_kernels(params.dtype)
-        self._plan = make_plan(layout, params.dtype, min(batch_size, self.n_samples))
+        is_dense = data.indptr.size == 0
+        self._plan = make_plan(
+            layout, params.dtype, min(batch_size, self.n_samples), is_dense=is_dense
+        )
+        self._network = layout.for_kernels(params.dtype, is_narrow=self._plan.is_narrow)
         self._workspace = make_workspace(
             layout,
             params.dtype,
             self._plan.capacity,
             n_shards=self._plan.n_shards,
-            gathers=data.indptr.size == 0 and not self.is_whole_batch,
+            gathers=is_dense and (not self.is_whole_batch or self._plan.is_narrow),
         )
         row = OPTIMIZERS[optimizer.name]
         hyper = np.array([hyperparameters[name] for name in row.hyperparameters], np.float64)

@@ -178,7 +178,9 @@ class NetworkLayout:
             values.append(float(learned.get(layer, self._slope(layer))) if has_slope else np.nan)
         return values
 
-    def for_kernels(self, dtype: DTypeLike, *, trains: bool = True) -> Network:
+    def for_kernels(
+        self, dtype: DTypeLike, *, trains: bool = True, is_narrow: bool = False
+    ) -> Network:
         """Return the layout as the kernels read it.
 
         Parameters
@@ -187,6 +189,8 @@ class NetworkLayout:
             The compute dtype.
         trains : bool, default=True
             Whether derivatives and the loss are needed, and so compiled, too.
+        is_narrow : bool, default=False
+            Whether pieces of a batch are kept unit by unit.
 
         Returns
         -------
@@ -217,6 +221,7 @@ class NetworkLayout:
             n_weights=self.n_weights,
             loss=loss.function.address(dtype) if trains else 0,
             takes_logits=int(loss.takes_logits),
+            is_narrow=int(is_narrow),
             n_terms=1 if loss.has_term_per_row else self.units[-1],
         )
 

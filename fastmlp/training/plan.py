@@ -35,6 +35,8 @@ _MAX_SHARED_WORK = 10**10
 _WORTH_A_THREAD = 300_000
 # Weights of a first layer below which the same holds for descent by single samples.
 _WORTH_A_THREAD_PER_SAMPLE = 16_000
+# Weights of a layer up to which loops are faster than BLAS.
+_FEW_WEIGHTS = 64
 _ROWS_PER_SHARD = 64
 _MAX_SHARDS = 16
 
@@ -57,6 +59,8 @@ class Plan:
         More threads would not help.
     is_slow : bool
         Whether a single batch takes so long that the caller must be free to notice a signal.
+    is_narrow : bool
+        Whether pieces of a batch are kept unit by unit, for layers of a few units.
     """
 
     shares_parameters: bool
@@ -64,6 +68,7 @@ class Plan:
     capacity: int
     useful_threads: int
     is_slow: bool = False
+    is_narrow: bool = False
 
 
 def piece_rows(layout: NetworkLayout, dtype: DTypeLike) -> int:
@@ -85,7 +90,9 @@ def piece_rows(layout: NetworkLayout, dtype: DTypeLike) -> int:
     return int(np.clip(_PIECE_BYTES // row_bytes // 16 * 16, _MIN_PIECE, _MAX_PIECE))
 
 
-def make_plan(layout: NetworkLayout, dtype: DTypeLike, batch_size: int) -> Plan:
+def make_plan(
+    layout: NetworkLayout, dtype: DTypeLike, batch_size: int, *, is_dense: bool = True
+) -> Plan:
     """Decide how batches of a network are worked through.
 
     Sharing parameters costs traffic between cores in proportion to the activations, sharing
@@ -99,18 +106,24 @@ def make_plan(layout: NetworkLayout, dtype: DTypeLike, batch_size: int) -> Plan:
         The compute dtype.
     batch_size : int
         Rows per batch.
+    is_dense : bool, default=True
+        Whether inputs are dense.
 
     Returns
     -------
     Plan
         The decision.
     """
+    is_narrow = is_dense and all(
+        fan_in * fan_out <= _FEW_WEIGHTS for fan_in, fan_out in layout.shapes
+    )
     work = 3 * batch_size * layout.n_weights
     activations = batch_size * sum(layout.units[1:])
     by_parameters = (
         batch_size <= _MAX_SHARED_ROWS
         and work < _MAX_SHARED_WORK
         and not layout.learned_slopes
+        and not is_narrow
         and (work < 2 * _WORTH_A_THREAD or activations < 2 * layout.n_params)
     )
     useful = max(1, work // _WORTH_A_THREAD)
@@ -119,7 +132,9 @@ def make_plan(layout: NetworkLayout, dtype: DTypeLike, batch_size: int) -> Plan:
     n_shards = int(np.clip(batch_size // _ROWS_PER_SHARD, 1, _MAX_SHARDS))
     n_shards = 1 if useful == 1 else 1 << (n_shards.bit_length() - 1)
     rows = min(piece_rows(layout, dtype), -(-batch_size // (16 * n_shards)) * 16)
-    return Plan(False, n_shards, n_shards * rows, min(useful, n_shards), work > _NOTICEABLE_WORK)
+    return Plan(
+        False, n_shards, n_shards * rows, min(useful, n_shards), work > _NOTICEABLE_WORK, is_narrow
+    )
 
 
 def threads_per_sample(layout: NetworkLayout) -> int:

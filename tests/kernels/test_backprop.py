@@ -17,6 +17,12 @@ HIDDEN = [name for name, row in ACTIVATIONS.items() if row.is_hidden]
 DEPTHS = [(), (5,), (6, 4), (5, 6, 3), (4, 5, 3, 6)]
 
 
+@pytest.fixture(params=[0, 64], ids=["BLAS", "narrow"], autouse=True)
+def few_weights(request, monkeypatch):
+    """Run everything with matrices row by row and, where layers are small, unit by unit."""
+    monkeypatch.setattr("fastmlp.training.plan._FEW_WEIGHTS", request.param)
+
+
 def assert_close(got, expected, dtype):
     """Compare losses and gradients relative to the largest entry."""
     tolerance = 300 * float(np.finfo(dtype).eps)
@@ -155,7 +161,7 @@ SHARDS = [(1, 16), (1, 80), (2, 16), (3, 32), (4, 16), (8, 16)]
 @pytest.fixture
 def force_plan(monkeypatch):
     """Make engines follow a given plan."""
-    return lambda plan: monkeypatch.setattr(engine_module, "make_plan", lambda *_: plan)
+    return lambda plan: monkeypatch.setattr(engine_module, "make_plan", lambda *_, **__: plan)
 
 
 def problem_variants(n_samples):

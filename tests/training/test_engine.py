@@ -18,6 +18,12 @@ from tests.kernels.networks import make_problem
 N_SAMPLES = 90
 
 
+@pytest.fixture(params=[0, 64], ids=["BLAS", "narrow"], autouse=True)
+def few_weights(request, monkeypatch):
+    """Run everything with matrices row by row and, where layers are small, unit by unit."""
+    monkeypatch.setattr("fastmlp.training.plan._FEW_WEIGHTS", request.param)
+
+
 def train(problem, n_jobs, optimizer="adam", batch_size=40, n_epochs=3, X=None, rate=0.01):
     """Train a copy of the problem; return the losses and the parameters."""
     problem, losses = problem.copy(), []
@@ -33,7 +39,7 @@ def train(problem, n_jobs, optimizer="adam", batch_size=40, n_epochs=3, X=None, 
 @pytest.fixture
 def force_plan(monkeypatch):
     """Make engines follow a given plan."""
-    return lambda plan: monkeypatch.setattr(engine_module, "make_plan", lambda *_: plan)
+    return lambda plan: monkeypatch.setattr(engine_module, "make_plan", lambda *_, **__: plan)
 
 
 # --------------------------------------------------------------------------------------
