@@ -66,7 +66,7 @@ from fastmlp.playground.settings import (
     SettingsError,
 )
 
-__all__ = ["MAX_SESSIONS", "listen", "make_app", "serve"]
+__all__ = ["MAX_SESSIONS", "Connection", "Guard", "is_loopback", "listen", "make_app", "serve"]
 
 MAX_SESSIONS = 8
 MAX_MESSAGE_BYTES = 64 * 1024
@@ -123,9 +123,9 @@ class Guard:
         try:
             address = ipaddress.ip_address(name)
         except ValueError:
-            return name == socket.gethostname() and not _is_loopback(self.host)
+            return name == socket.gethostname() and not is_loopback(self.host)
         # A foreign name may be made to lead here, a number cannot stand for anything else.
-        return address.is_loopback or not _is_loopback(self.host)
+        return address.is_loopback or not is_loopback(self.host)
 
 
 def _without_port(host: str) -> str:
@@ -133,7 +133,19 @@ def _without_port(host: str) -> str:
     return (name if name and port.isdigit() else host).strip("[]").lower()
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a name or address can be reached from this machine alone.
+
+    Parameters
+    ----------
+    host : str
+        Name or address.
+
+    Returns
+    -------
+    bool
+        Whether it is ``localhost`` or a loopback address.
+    """
     if host == "localhost":
         return True
     try:
@@ -543,7 +555,7 @@ def listen(host: str, port: int | None, preferred: Iterable[int] = (8642,)) -> s
     return socket.create_server((host, port or 0), family=family)
 
 
-def serve(listener: socket.socket, host: str, on_start: Callable[[], None] | None = None) -> None:
+def serve(listener: socket.socket, host: str, on_start: Callable[[], object] | None = None) -> None:
     """Serve the playground until the process is interrupted.
 
     Parameters
@@ -553,7 +565,7 @@ def serve(listener: socket.socket, host: str, on_start: Callable[[], None] | Non
     host : str
         The name or address that it was made with.
     on_start : callable or None
-        Called in a thread of its own once the server answers.
+        Called in a thread of its own. The socket listens already: requests wait for the server.
     """
     config = uvicorn.Config(
         make_app(host),

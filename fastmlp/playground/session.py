@@ -128,6 +128,7 @@ class Session:
         )
         is_regression = problem.task == "regression"
         self._X = compute_features(problem.points_train, settings.features)
+        self._order = np.arange(len(self._X))
         self._random_state = np.random.RandomState(settings.seed)
         self.layout = NetworkLayout(
             units=(len(settings.features), *settings.hidden, 1),
@@ -229,7 +230,6 @@ class Session:
             n_jobs=1,
         )
         self._schedule = Constant(settings.learning_rate, 0.5)
-        self._seconds_per_epoch = 0.001
 
     def train(self, epochs: float, seconds: float) -> int:
         """Train for some epochs, or for some time, whichever ends first.
@@ -247,9 +247,9 @@ class Session:
             Epochs trained.
         """
         started = time.perf_counter()
-        first = self.epoch
         if self.condition is not Condition.READY:
             return 0
+        first = self.epoch
         limit = min(epochs, MAX_EPOCHS - self.epoch)
         try:
             with self._engine:
@@ -265,28 +265,24 @@ class Session:
         return self.epoch - first
 
     def _run_epochs(self, limit: float, started: float, seconds: float) -> None:
-        first = self.epoch
-        while (left := limit - (self.epoch - first)) >= 1:
-            time_left = seconds - (time.perf_counter() - started)
-            if time_left <= 0:
-                return
-            n_epochs = int(min(left, max(1, time_left / self._seconds_per_epoch), 1000))
-            progress, before = Progress.start(False), time.perf_counter()
-            try:
-                fit_epochs(
-                    self._engine,
-                    np.arange(len(self._X)),
-                    progress,
-                    self._schedule,
-                    self._random_state,
-                    max_iter=n_epochs,
-                    shuffle=True,
-                    tol=0.0,
-                    n_iter_no_change=np.inf,
-                )
-            finally:
-                self.epoch += progress.n_iter
-            self._seconds_per_epoch = max((time.perf_counter() - before) / n_epochs, 1e-6)
+        last = self.epoch + limit
+        while self.epoch + 1 <= last and time.perf_counter() - started < seconds:
+            # Shuffled here: the estimators shuffle what the last epoch left, and so must we.
+            permutation = np.arange(self._order.size)
+            self._random_state.shuffle(permutation)
+            self._order = self._order[permutation]
+            fit_epochs(
+                self._engine,
+                self._order,
+                Progress.start(False),
+                self._schedule,
+                self._random_state,
+                max_iter=1,
+                shuffle=False,
+                tol=0.0,
+                n_iter_no_change=np.inf,
+            )
+            self.epoch += 1
 
     def _run_lbfgs(self, n_iterations: int) -> None:
         result = fit_lbfgs(
@@ -338,8 +334,8 @@ class Session:
         bytes
             Little-endian, without gaps: `FRAME_HEADER` with the fields `HEADER_FIELDS`; all
             parameters as float32; the largest absolute output of each hidden unit on the map as
-            float32; the map of the output, `FINE` × `FINE` int8, where ±127 is ±1; and the maps of
-            the hidden units, `COARSE` × `COARSE` int8 each, where ±127 is that largest output.
+            float32; the map of the output, `FINE` × `FINE` int16, where ±32767 is ±1; and the maps
+            of the hidden units, `COARSE` × `COARSE` int8 each, where ±127 is that largest output.
         """
         rate = self._epochs_per_second()
         if self._frame is None:
@@ -369,8 +365,8 @@ class Session:
                 header,
                 np.clip(self.params, -largest, largest).astype("<f4").tobytes(),
                 np.minimum(peaks, largest).astype("<f4").tobytes(),
-                _as_bytes(shown),
-                _as_bytes(units / np.where(peaks > 0, peaks, 1)[:, None]),
+                _as_integers(shown, "<i2"),
+                _as_integers(units / np.where(peaks > 0, peaks, 1)[:, None], "i1"),
             ]
         )
 
@@ -463,8 +459,9 @@ def _fit_of_numbers(y: Floats, outputs: Floats) -> tuple[float, float]:
     return float(squared / 2), float(1 - squared / spread) if spread > 0 else 0.0
 
 
-def _as_bytes(values: Floats) -> bytes:
-    return np.rint(127 * np.clip(values, -1, 1)).astype(np.int8).tobytes()
+def _as_integers(values: Floats, dtype: str) -> bytes:
+    """Return values from -1 to 1, as integers up to the largest one."""
+    return np.rint(np.iinfo(dtype).max * np.clip(values, -1, 1)).astype(dtype).tobytes()
 
 
 def _rounded(points: Floats, y: Floats) -> list[list[float]]:
