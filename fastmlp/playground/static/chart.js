@@ -35,7 +35,7 @@ export class Chart {
     const bottom = height - MARGIN.bottom;
     const values = this.points.flatMap((p) => [p.train, p.test]).filter((v) => v > 0 && isFinite(v));
     const high = Math.ceil(Math.log10(Math.max(1, ...values)) - 1e-9);
-    const low = Math.max(Math.min(-1, Math.floor(Math.log10(Math.min(1, ...values)))), high - 7);
+    const low = Math.min(-1, Math.floor(Math.log10(Math.min(1, ...values))));
     const y = (v) => {
       const share = (Math.log10(Math.max(v, 10 ** low)) - low) / (high - low);
       return bottom - share * (bottom - MARGIN.top);
@@ -48,7 +48,7 @@ export class Chart {
     c.strokeStyle = palette.line;
     c.fillStyle = palette.muted;
     c.lineWidth = 1;
-    const every = high - low > 4 ? 2 : 1;
+    const every = Math.ceil((high - low) / 4);
     for (let power = high; power >= low; power -= every) {
       const level = Math.round(y(10 ** power)) + 0.5;
       c.beginPath();

@@ -3,12 +3,13 @@
 import { mathLabel } from "./network.js";
 
 const CHOICES = {
-  speed: [[10, "10/s"], [50, "50/s"], [100, "100/s"], [1000, "1,000/s"], [0, "fastest"]],
+  speed: [5, 20, 50, 100, 1000, 0],
   learning_rate: [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10],
   regularization_rate: [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1],
   batch_size: [1, 2, 4, 8, 16, 32, 64, 128],
 };
 
+const nameSpeed = (value) => (Number(value) === 0 ? "fastest" : `${value}/s`);
 const plain = (value) => ({ value, text: String(value) });
 
 // Read settings from the address; what is not there or cannot be read keeps its default.
@@ -45,7 +46,7 @@ export class Controls {
       activation: hello.activations.map(({ id }) => ({ value: id, text: id.replaceAll("_", " ") })),
       solver: hello.solvers.map(({ id, title }) => ({ value: id, text: title })),
       regularization: hello.regularizations.map(({ id, title }) => ({ value: id, text: title })),
-      speed: CHOICES.speed.map(([value, text]) => ({ value, text })),
+      speed: CHOICES.speed.map((value) => ({ value, text: nameSpeed(value) })),
       learning_rate: CHOICES.learning_rate.map(plain),
       regularization_rate: CHOICES.regularization_rate.map(plain),
       batch_size: [
@@ -105,7 +106,7 @@ export class Controls {
       const text = String(settings[name]);
       if (input instanceof HTMLSelectElement) {
         const isListed = [...input.options].some((option) => option.value === text);
-        if (!isListed) input.add(new Option(text, text));
+        if (!isListed) input.add(new Option(name === "speed" ? nameSpeed(text) : text, text));
       }
       if (input.value !== text) input.value = text;
       const output = document.getElementById(`${name}-value`);
