@@ -580,4 +580,5 @@ def serve(listener: socket.socket, host: str, on_start: Callable[[], object] | N
     )
     if on_start is not None:
         threading.Thread(target=on_start, daemon=True).start()
-    uvicorn.Server(config).run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # passed on when all has ended
+        uvicorn.Server(config).run(sockets=[listener])

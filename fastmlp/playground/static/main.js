@@ -300,9 +300,10 @@ function shownMap() {
 
 function draw() {
   const { frame, problem, settings } = page;
-  const units = settings.hidden.reduce((sum, width) => sum + width, 0);
-  // A frame of a network that was just replaced.
-  if (!frame || !problem || frame.n_hidden !== units) return;
+  if (!frame || !problem) return;
+  // The network may have been replaced, and the frame be one of the last of the one before.
+  const units = [settings.features.length, ...settings.hidden, 1];
+  if (String(units) !== String(problem.units) || frame.revision !== problem.revision) return;
   const { values, peak, unit } = shownMap();
   const isRegression = problem.task === "regression";
   lens.draw(values, unit || !isRegression ? [0] : [-0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75]);

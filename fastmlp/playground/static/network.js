@@ -31,6 +31,7 @@ export class Network {
     const layers = settings.hidden.length;
     this.columns.replaceChildren();
     this.unitButtons = [[]];
+    this.link = null;
 
     const inputs = this.addColumn("Features", "features");
     for (const feature of this.features) {
