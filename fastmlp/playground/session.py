@@ -239,7 +239,7 @@ class Session:
         epochs : float
             Largest number of epochs, at least 1; L-BFGS takes at least 10 iterations.
         seconds : float
-            After this time no further epoch is started.
+            After this time no second epoch is started.
 
         Returns
         -------
@@ -265,8 +265,8 @@ class Session:
         return self.epoch - first
 
     def _run_epochs(self, limit: float, started: float, seconds: float) -> None:
-        last = self.epoch + limit
-        while self.epoch + 1 <= last and time.perf_counter() - started < seconds:
+        last = self.epoch + int(limit)
+        while self.epoch < last:
             # Shuffled here: the estimators shuffle what the last epoch left, and so must we.
             permutation = np.arange(self._order.size)
             self._random_state.shuffle(permutation)
@@ -283,6 +283,8 @@ class Session:
                 n_iter_no_change=np.inf,
             )
             self.epoch += 1
+            if time.perf_counter() - started > seconds:
+                return
 
     def _run_lbfgs(self, n_iterations: int) -> None:
         result = fit_lbfgs(

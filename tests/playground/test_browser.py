@@ -20,6 +20,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = Path(sys.prefix) / "node_modules" / "axe-core" / "axe.min.js"
 DESKTOP, PHONE = {"width": 1360, "height": 850}, {"width": 390, "height": 844}
 
+expect.set_options(timeout=15_000)  # other work may keep the machine busy
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),

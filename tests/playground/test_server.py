@@ -412,13 +412,13 @@ def test_acknowledgements_of_nothing_do_no_harm(client):
 
 
 def test_sessions_are_capped():
+    url = f"ws://{HOST}/ws"
     with client_of(max_sessions=2) as client:
-        with open_page(client), open_page(client):
-            with client.websocket_connect(f"ws://{HOST}/ws") as third:
-                assert "2 pages are open already" in receive(third, "error")["message"]
-                with pytest.raises(WebSocketDisconnect) as closing:
-                    third.receive_json()
-                assert closing.value.code == 1013
+        with open_page(client), open_page(client), client.websocket_connect(url) as third:
+            assert "2 pages are open already" in receive(third, "error")["message"]
+            with pytest.raises(WebSocketDisconnect) as closing:
+                third.receive_json()
+            assert closing.value.code == 1013
         # There is room again.
         with open_page(client) as socket:
             start(socket)

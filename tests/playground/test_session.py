@@ -210,7 +210,7 @@ def test_time_ends_training():
     n_epochs = session.train(1e9, 0.02)
     assert 1 <= n_epochs < 1e6
     assert session.epoch == n_epochs
-    assert session.train(1e9, 0.0) == 0
+    assert session.train(1e9, 0.0) == 1  # a slow machine gets on, too
 
 
 def test_divergence_keeps_finite_weights_and_can_be_cured():
