@@ -203,16 +203,18 @@ def make_app(host: str = "127.0.0.1", max_sessions: int = MAX_SESSIONS) -> Starl
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        warmup = asyncio.create_task(prepare())
+        # A daemon: whoever interrupts the server need not wait for a compilation.
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=prepare, args=(loop,), daemon=True).start()
         yield
-        warmup.cancel()
         workers.shutdown(wait=False, cancel_futures=True)
 
-    async def prepare() -> None:
+    def prepare(loop: asyncio.AbstractEventLoop) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(workers, _compile)
+            _compile()
         finally:
-            is_ready.set()
+            with contextlib.suppress(RuntimeError):  # the server may have ended
+                loop.call_soon_threadsafe(is_ready.set)
 
     async def index(request: Any) -> Response:
         return FileResponse(STATIC / "index.html")
@@ -353,26 +355,36 @@ class Connection:
             Set once everything is compiled.
         """
         trainer: asyncio.Task[None] | None = None
+        receiving = asyncio.ensure_future(self._websocket.receive())
         try:
-            if not is_ready.is_set():
-                await self._send({"type": "status", "status": "preparing"})
-                await is_ready.wait()
-            await self._send(await self._in_worker(_hello))
+            await self._greet(is_ready, receiving)
             trainer = asyncio.create_task(self._train())
             trainer.add_done_callback(self._on_trainer_end)
-            while True:
-                message = await self._websocket.receive()
-                if message["type"] == "websocket.disconnect":
-                    return
+            while not _is_end(message := await receiving):
+                receiving = asyncio.ensure_future(self._websocket.receive())
                 await self._handle(message.get("text"))
         except (WebSocketDisconnect, RuntimeError):
             if self._is_open():
                 raise
         finally:
+            receiving.cancel()
             self._is_playing.clear()
             if trainer is not None:
                 trainer.cancel()
                 await asyncio.wait([trainer])
+
+    async def _greet(self, is_ready: asyncio.Event, receiving: asyncio.Future[Message]) -> None:
+        """Send what the page draws itself from, unless it goes away while all is compiled."""
+        if not is_ready.is_set():
+            await self._send({"type": "status", "status": "preparing"})
+            ready = asyncio.ensure_future(is_ready.wait())
+            both: list[asyncio.Future[Any]] = [ready, receiving]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if receiving.done() and _is_end(receiving.result()):
+                ready.cancel()
+                return
+            await ready
+        await self._send(await self._in_worker(_hello))
 
     def _is_open(self) -> bool:
         state = self._websocket
@@ -504,6 +516,10 @@ class Connection:
                     if session.condition.value:
                         await self._send_status()
             await asyncio.sleep(max(FRAME_SECONDS - (loop.time() - started), 0.002))
+
+
+def _is_end(message: Message) -> bool:
+    return bool(message["type"] == "websocket.disconnect")
 
 
 _Action = Callable[[Connection, dict[str, Any]], Awaitable[None]]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import threading
 import time
 
 import pytest
@@ -198,6 +199,24 @@ def test_greeting(client):
     curves = {row["id"]: row["curve"] for row in greeting["activations"]}
     assert curves["relu"][0] == 0
     assert curves["relu"][-1] == 3
+
+
+def test_pages_wait_for_the_compilation(monkeypatch):
+    is_compiled = threading.Event()
+    monkeypatch.setattr(server, "_compile", is_compiled.wait)
+    url = f"ws://{HOST}/ws"
+    try:
+        with client_of(max_sessions=1) as client:
+            for _ in range(2):  # one that goes away in the meantime leaves room for the next
+                with client.websocket_connect(url) as socket:
+                    assert receive(socket, "status")["status"] == "preparing"
+            with client.websocket_connect(url) as socket:
+                receive(socket, "status")
+                is_compiled.set()
+                receive(socket, "hello")
+                start(socket)
+    finally:
+        is_compiled.set()
 
 
 def test_settings_are_answered_with_a_problem_and_a_frame(client):

@@ -57,7 +57,7 @@ const connection = new Connection({
   },
   status({ status, condition }) {
     if (status === "preparing") {
-      notify("Compiling the kernels, which takes some seconds the first time …");
+      notify("Compiling the kernels: once on a machine, in half a minute or so …");
       return;
     }
     const wasPlaying = page.isPlaying;
@@ -117,6 +117,8 @@ function setUp(hello) {
   });
   listen();
   repaint();
+  element("main").removeAttribute("aria-busy");
+  element("main").inert = false;
 }
 
 function listen() {
