@@ -157,7 +157,7 @@ def is_loopback(host: str) -> bool:
 def _with_headers(send: Send, host: str) -> Send:
     """Wrap `send` so that every response says what the page may do: next to nothing."""
     policy = (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
         f"connect-src 'self' ws://{host}; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
