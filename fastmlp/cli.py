@@ -7,8 +7,11 @@ command needs it, so that ``fastmlp --help`` answers at once.
 from __future__ import annotations
 
 import json
+import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -176,6 +179,37 @@ def warmup() -> None:
         for what, seconds in warm_up():
             click.echo(f"{seconds:6.2f} s  {what}")
     click.echo(f"Ready, in {cache_directory()}")
+
+
+@cli.command(context_settings={"show_default": True})
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 for any.  [default: 8642, or any if that is taken]",
+)
+@click.option("--no-browser", is_flag=True, show_default=False, help="Do not open a browser.")
+def playground(host: str, port: int | None, no_browser: bool) -> None:
+    """Watch a small network learn, in the browser.
+
+    Serves a page to this machine alone, unless --host says otherwise.
+    """
+    if any(find_spec(package) is None for package in ("starlette", "uvicorn", "websockets")):
+        raise click.UsageError(
+            "the playground needs more packages: pip install 'fastmlp[playground]'"
+        )
+    from fastmlp.playground.server import is_loopback, listen, serve
+
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        raise click.UsageError(f"cannot listen on {host}: {error.strerror or error}") from error
+    name = f"[{host}]" if ":" in host else host
+    url = f"http://{name}:{listener.getsockname()[1]}/"
+    click.echo(f"The playground is at {url} (Ctrl+C ends it)")
+    if not is_loopback(host):
+        click.echo("Everyone who can reach this machine can use it.", err=True)
+    serve(listener, host, None if no_browser else partial(webbrowser.open, url))
 
 
 @contextmanager

@@ -10,7 +10,9 @@ import pytest
 
 import fastmlp
 
-OPTIONAL = {"matplotlib", "rich", "click", "typer", "pandas", "polars"}
+OPTIONAL = {
+    "matplotlib", "rich", "click", "typer", "pandas", "polars", "starlette", "uvicorn", "websockets"
+}  # fmt: skip
 PACKAGE = Path(fastmlp.__file__).parent
 FLOORS = [
     "fastmlp._jit",
