@@ -335,6 +335,34 @@ def backward(network, X, y, loss, alpha=0.0, sample_weight=None):
     return loss_value, [*weight_gradients, *bias_gradients, slope_gradients]
 
 
+def to_inputs(network, pre_activations, delta):
+    """Carry ``delta`` of the output layer down to the inputs: the gradient of each row of X."""
+    for layer in reversed(range(1, len(network.weights))):
+        name, z, slope = network.activations[layer - 1], pre_activations[layer - 1], network.slopes
+        delta = activation_backward(name, z, delta @ network.weights[layer].T, slope[layer - 1])
+    return delta @ network.weights[0].T
+
+
+def input_gradients_of_loss(network, X, y, loss):
+    """The gradient of each sample's loss with respect to its inputs, in the shape of ``X``."""
+    pre_activations, _ = forward(network, X)
+    logits, slope = pre_activations[-1], network.slopes[-1]
+    _, delta = loss_and_delta(loss, network.out_activation, logits, y, slope=slope)
+    return to_inputs(network, pre_activations, delta)
+
+
+def input_gradients_of_output(network, X, output, logits=False):
+    """The gradient of one output unit, or of its logit, with respect to the inputs."""
+    pre_activations, _ = forward(network, X)
+    upstream = np.zeros_like(pre_activations[-1])
+    upstream[:, output] = 1
+    if not logits:
+        upstream = activation_backward(
+            network.out_activation, pre_activations[-1], upstream, network.slopes[-1]
+        )
+    return to_inputs(network, pre_activations, upstream)
+
+
 # --------------------------------------------------------------------------------------
 # Optimizers
 # --------------------------------------------------------------------------------------

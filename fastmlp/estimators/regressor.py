@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.metaestimators import available_if
 
 from fastmlp.estimators._base import BaseMLP, constraints_for
@@ -216,9 +216,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _validate_targets(self, y: Any, is_incremental: bool) -> Any:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        self._refuse_out_of_range(y)
+        self.n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
+        return y
+
+    def _refuse_out_of_range(self, y: NDArray[Any]) -> None:
         if self.loss == "poisson" and np.any(y < 0):
             raise ValueError("Some value(s) of y are out of the valid range of the loss 'poisson'.")
-        self.n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
+
+    def _encode_known_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:
+        y = check_array(y, ensure_2d=False, dtype=dtype, input_name="y")
+        y = self._encode_targets(y, dtype)
+        if y.shape[1] != self.n_outputs_:
+            raise ValueError(f"y must have {self.n_outputs_} output(s), got {y.shape[1]}.")
+        self._refuse_out_of_range(y)
         return y
 
     def _encode_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -151,6 +151,79 @@ class NetworkLayout:
             start += width
         return coefs, intercepts
 
+    def pack(
+        self,
+        coefs: Sequence[Floats],
+        intercepts: Sequence[Floats],
+        slopes: Floats,
+        dtype: DTypeLike,
+    ) -> Floats:
+        """Return the parameter vector of given weights, biases and learned slopes.
+
+        Parameters
+        ----------
+        coefs, intercepts : sequence of ndarray
+            Arrays of shape (fan_in, fan_out) and (fan_out,), one per layer of weights.
+        slopes : ndarray of shape (n_learned_slopes,)
+            The learned slopes.
+        dtype : dtype
+            Type of the result.
+
+        Returns
+        -------
+        ndarray of shape (n_params,)
+            A new vector.
+        """
+        params = np.empty(self.n_params, dtype)
+        for views, arrays in zip(self.unpack(params), (coefs, intercepts), strict=True):
+            for view, array in zip(views, arrays, strict=True):
+                view[...] = array
+        self.unpack_slopes(params)[:] = slopes
+        return params
+
+    def unpack_slopes(self, params: Floats) -> Floats:
+        """Return the learned slopes as a view on the vector.
+
+        Parameters
+        ----------
+        params : ndarray of shape (n_params,)
+            The parameter vector.
+
+        Returns
+        -------
+        ndarray of shape (n_learned_slopes,)
+            A view.
+        """
+        return params[self.n_params - len(self.learned_slopes) :]
+
+    def head(self, n_layers: int, params: Floats) -> tuple[NetworkLayout, Floats]:
+        """Return the network of the first layers alone: its outputs are hidden activations here.
+
+        Parameters
+        ----------
+        n_layers : int
+            Layers of weights to keep, from 1.
+        params : ndarray of shape (n_params,)
+            The parameter vector. Not modified.
+
+        Returns
+        -------
+        layout : NetworkLayout
+            The smaller network; its loss is the squared error.
+        params : ndarray
+            Its parameters, a new vector.
+        """
+        layout = replace(
+            self,
+            units=self.units[: n_layers + 1],
+            activations=self.activations[:n_layers],
+            slopes=self.slopes[:n_layers],
+            loss="squared_error",
+        )
+        coefs, intercepts = self.unpack(params)
+        slopes = self.unpack_slopes(params)[: len(layout.learned_slopes)]
+        return layout, layout.pack(coefs[:n_layers], intercepts[:n_layers], slopes, params.dtype)
+
     def slope_values(self, params: Floats) -> list[float]:
         """Return the slope of each layer's activation, learned or fixed.
 
@@ -165,11 +238,7 @@ class NetworkLayout:
             One per layer of weights, the output's last; nan where the activation has none.
         """
         values = []
-        learned = dict(
-            zip(
-                self.learned_slopes, params[self.n_params - len(self.learned_slopes) :], strict=True
-            )
-        )
+        learned = dict(zip(self.learned_slopes, self.unpack_slopes(params), strict=True))
         for layer, name in enumerate(self.activations):
             has_slope = ACTIVATIONS[name].slope is not None
             values.append(float(learned.get(layer, self._slope(layer))) if has_slope else np.nan)
