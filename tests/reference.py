@@ -280,6 +280,19 @@ def initialise(layer_sizes, activations, out_activation, rng, dtype=np.float64, 
     return Network(weights, biases, list(activations), out_activation, slopes)
 
 
+def draw_weights(rule, fan_in, fan_out, rng):
+    """Weights of one layer by one of the field's rules, named as ``"he_normal"`` is."""
+    if rule == "orthogonal":
+        q, r = np.linalg.qr(rng.normal(size=(max(fan_in, fan_out), min(fan_in, fan_out))))
+        q = q * np.sign(np.diag(r))
+        return q if fan_in >= fan_out else q.T
+    author, shape = rule.split("_")
+    variance = {"glorot": 2 / (fan_in + fan_out), "he": 2 / fan_in, "lecun": 1 / fan_in}[author]
+    if shape == "normal":
+        return rng.normal(scale=np.sqrt(variance), size=(fan_in, fan_out))
+    return rng.uniform(-np.sqrt(3 * variance), np.sqrt(3 * variance), (fan_in, fan_out))
+
+
 def forward(network, X):
     """Return the ``z`` of every layer, and the activations of every layer, input included."""
     pre_activations, activations = [], [X]

@@ -24,11 +24,13 @@ from fastmlp.estimators._validation import (
     validate_hidden_layer_sizes,
     validate_parameters,
     validate_sample_weight,
+    validate_weight_init,
 )
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.training.data import kernel_data
 from fastmlp.training.engine import Engine, OptimizerState, Predictor
+from fastmlp.training.initialisation import INITIALISATIONS
 from fastmlp.training.lbfgs import fit_lbfgs
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.schedules import SCHEDULES, Constant
@@ -62,6 +64,7 @@ def constraints_for(
         out_activation_names=out_activation_names,
         loss_names=loss_names,
         solver_names=SOLVERS,
+        weight_init_names=tuple(INITIALISATIONS),
     )
 
 
@@ -114,6 +117,7 @@ class BaseMLP(InspectionMixin, BaseEstimator, metaclass=ABCMeta):
     max_fun: int
     activation_slope: Any
     out_activation: str | None
+    weight_init: Any
     n_jobs: int | None
 
     # -- what the subclasses know -------------------------------------------------------------
@@ -256,8 +260,9 @@ class BaseMLP(InspectionMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _start(self, layout: NetworkLayout, dtype: np.dtype[Any]) -> None:
         """Initialise the model for a first fit."""
+        weight_init = validate_weight_init(self.weight_init, layout.shapes, dtype)
         self._layout = layout
-        self._hold(layout.initial_params(self._random_state, dtype))
+        self._hold(layout.initial_params(self._random_state, dtype, weight_init))
         self._progress = Progress.start(self.early_stopping)
         self.n_layers_ = len(layout.units)
         self._optimizer: OptimizerState | None = None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from numbers import Integral
-from typing import Any, NamedTuple, overload
+from typing import Any, ClassVar, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -147,7 +147,7 @@ class InspectionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """What fitted perceptrons let you see of themselves."""
 
     # Not data that scikit-learn should route.
-    __metadata_request__transform = {"layer": UNUSED}
+    __metadata_request__transform: ClassVar = {"layer": UNUSED}
 
     # The estimators have these.
     coefs_: list[Floats]

@@ -89,6 +89,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Activation of the output layer. None is the loss's own: ``"identity"`` for squared
         error, ``"exp"`` for Poisson.
         Another can be chosen with ``loss="squared_error"``.
+    weight_init : str, (coefs, intercepts) or None, default=None
+        How the weights start. None is scikit-learn's rule, by Glorot and Bengio, biases included;
+        ``"glorot_uniform"``, ``"glorot_normal"``, ``"he_uniform"``, ``"he_normal"`` (for relu and
+        its kin), ``"lecun_uniform"``, ``"lecun_normal"`` (for selu) and ``"orthogonal"`` draw
+        weights and set biases to 0; a pair of lists of arrays, shaped like `coefs_` and
+        `intercepts_`, gives them.
     n_jobs : int or None, default=None
         Threads that share each step. None is the cores that are free, and 1 inside a joblib
         worker; -1 is all. Small work stays on one thread. Results do not depend on it beyond
@@ -178,6 +184,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         max_fun: int = 15000,
         activation_slope: Any = None,
         out_activation: str | None = None,
+        weight_init: Any = None,
         n_jobs: int | None = None,
     ) -> None:
         self.loss = loss
@@ -206,6 +213,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.max_fun = max_fun
         self.activation_slope = activation_slope
         self.out_activation = out_activation
+        self.weight_init = weight_init
         self.n_jobs = n_jobs
 
     # -- targets ------------------------------------------------------------------------------

@@ -22,10 +22,12 @@ from fastmlp.kernels.structures import (
     WEIGHTS,
     Network,
 )
+from fastmlp.training.initialisation import INITIALISATIONS
 
 __all__ = ["NetworkLayout"]
 
 Floats = NDArray[Any]
+WeightInit = str | tuple[Sequence[Floats], Sequence[Floats]] | None
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,17 @@ class NetworkLayout:
             slope = ACTIVATIONS[self.activations[layer]].slope
         return 0.0 if slope is None else float(slope)
 
-    def initial_params(self, random_state: np.random.RandomState, dtype: DTypeLike) -> Floats:
-        r"""Draw scikit-learn's initial parameters.
+    def initial_params(
+        self,
+        random_state: np.random.RandomState,
+        dtype: DTypeLike,
+        weight_init: WeightInit = None,
+    ) -> Floats:
+        r"""Draw initial parameters.
 
-        Weights, then biases, of one layer after another are uniform in [-b, b] with
-        :math:`b = \sqrt{f / (fan_{in} + fan_{out})}`, f = 2 for the logistic activation and 6
-        for the others.
+        By default scikit-learn's: weights, then biases, of one layer after another are uniform in
+        [-b, b] with :math:`b = \sqrt{f / (fan_{in} + fan_{out})}`, f = 2 for the logistic
+        activation and 6 for the others. With a named rule, biases are 0.
 
         Parameters
         ----------
@@ -106,6 +113,9 @@ class NetworkLayout:
             Advanced by the draws.
         dtype : dtype
             Type of the result; the draws are made in float64.
+        weight_init : str, (coefs, intercepts) or None, default=None
+            Name in :data:`~fastmlp.training.initialisation.INITIALISATIONS`, or the weights and
+            biases themselves, of the shapes of `unpack`; None is scikit-learn's rule.
 
         Returns
         -------
@@ -117,16 +127,20 @@ class NetworkLayout:
         Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward
         neural networks", equation 16.
         """
-        params = np.empty(self.n_params, dtype)
-        coefs, intercepts = self.unpack(params)
+        slopes = np.array([self._slope(layer) for layer in self.learned_slopes])
+        if isinstance(weight_init, tuple):
+            return self.pack(*weight_init, slopes, dtype)
+        coefs, intercepts = [], []
         names = (*self.activations[:-1], self.output_init)
-        for name, weights, biases in zip(names, coefs, intercepts, strict=True):
-            bound = np.sqrt(ACTIVATIONS[name].init_factor / sum(weights.shape))
-            weights[...] = random_state.uniform(-bound, bound, weights.shape)
-            biases[...] = random_state.uniform(-bound, bound, biases.shape)
-        for position, layer in enumerate(self.learned_slopes, start=-len(self.learned_slopes)):
-            params[position] = self._slope(layer)
-        return params
+        for name, (fan_in, fan_out) in zip(names, self.shapes, strict=True):
+            if weight_init is None:
+                bound = np.sqrt(ACTIVATIONS[name].init_factor / (fan_in + fan_out))
+                coefs.append(random_state.uniform(-bound, bound, (fan_in, fan_out)))
+                intercepts.append(random_state.uniform(-bound, bound, fan_out))
+            else:
+                coefs.append(INITIALISATIONS[weight_init].draw(random_state, fan_in, fan_out))
+                intercepts.append(np.zeros(fan_out))
+        return self.pack(coefs, intercepts, slopes, dtype)
 
     def unpack(self, params: Floats) -> tuple[list[Floats], list[Floats]]:
         """Return the weight matrices and bias vectors as views on the vector.
