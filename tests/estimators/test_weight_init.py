@@ -33,7 +33,7 @@ def test_fit_starts_from_the_rule(rule, dtype):
     for weights, wanted in zip(model.coefs_, expected, strict=True):
         assert weights.dtype == dtype
         np.testing.assert_allclose(weights, wanted, rtol=1e-5 if dtype == np.float32 else 1e-14)
-    assert max(np.abs(biases).max() for biases in model.intercepts_) < 1e-300
+    assert max(float(np.abs(biases).max()) for biases in model.intercepts_) < 1e-300
     again = unmoved("multiclass", X, y, weight_init=rule)
     assert_same_arrays(again.coefs_, model.coefs_)
     other = unmoved("multiclass", X, y, weight_init=rule, random_state=1)
