@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastmlp.estimators._exchange import ExchangeMixin
 from fastmlp.estimators._inspection import InspectionMixin
 from fastmlp.estimators._validation import (
     Constraint,
@@ -85,7 +86,7 @@ def _in_kernel_form(X: Any, dtype: np.dtype[Any]) -> Any:
     return converted
 
 
-class BaseMLP(InspectionMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
     """A multilayer perceptron under scikit-learn's interface."""
 
     _constraints: dict[str, tuple[Constraint, ...]]
