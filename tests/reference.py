@@ -280,6 +280,19 @@ def initialise(layer_sizes, activations, out_activation, rng, dtype=np.float64, 
     return Network(weights, biases, list(activations), out_activation, slopes)
 
 
+def draw_weights(rule, fan_in, fan_out, rng):
+    """Weights of one layer by one of the field's rules, named as ``"he_normal"`` is."""
+    if rule == "orthogonal":
+        q, r = np.linalg.qr(rng.normal(size=(max(fan_in, fan_out), min(fan_in, fan_out))))
+        q = q * np.sign(np.diag(r))
+        return q if fan_in >= fan_out else q.T
+    author, shape = rule.split("_")
+    variance = {"glorot": 2 / (fan_in + fan_out), "he": 2 / fan_in, "lecun": 1 / fan_in}[author]
+    if shape == "normal":
+        return rng.normal(scale=np.sqrt(variance), size=(fan_in, fan_out))
+    return rng.uniform(-np.sqrt(3 * variance), np.sqrt(3 * variance), (fan_in, fan_out))
+
+
 def forward(network, X):
     """Return the ``z`` of every layer, and the activations of every layer, input included."""
     pre_activations, activations = [], [X]
@@ -333,6 +346,34 @@ def backward(network, X, y, loss, alpha=0.0, sample_weight=None):
         slope_gradients[below] = slope_gradient(name, z, upstream) / total_weight
         delta = activation_backward(name, z, upstream, network.slopes[below])
     return loss_value, [*weight_gradients, *bias_gradients, slope_gradients]
+
+
+def to_inputs(network, pre_activations, delta):
+    """Carry ``delta`` of the output layer down to the inputs: the gradient of each row of X."""
+    for layer in reversed(range(1, len(network.weights))):
+        name, z, slope = network.activations[layer - 1], pre_activations[layer - 1], network.slopes
+        delta = activation_backward(name, z, delta @ network.weights[layer].T, slope[layer - 1])
+    return delta @ network.weights[0].T
+
+
+def input_gradients_of_loss(network, X, y, loss):
+    """The gradient of each sample's loss with respect to its inputs, in the shape of ``X``."""
+    pre_activations, _ = forward(network, X)
+    logits, slope = pre_activations[-1], network.slopes[-1]
+    _, delta = loss_and_delta(loss, network.out_activation, logits, y, slope=slope)
+    return to_inputs(network, pre_activations, delta)
+
+
+def input_gradients_of_output(network, X, output, logits=False):
+    """The gradient of one output unit, or of its logit, with respect to the inputs."""
+    pre_activations, _ = forward(network, X)
+    upstream = np.zeros_like(pre_activations[-1])
+    upstream[:, output] = 1
+    if not logits:
+        upstream = activation_backward(
+            network.out_activation, pre_activations[-1], upstream, network.slopes[-1]
+        )
+    return to_inputs(network, pre_activations, upstream)
 
 
 # --------------------------------------------------------------------------------------

@@ -151,3 +151,32 @@ def test_training_follows_scikit_learn(optimizer, loss_and_output):
     np.testing.assert_allclose(loss_curve, theirs.loss_curve_, rtol=1e-12)
     for mine, its in zip(ours.parameters, theirs.coefs_ + theirs.intercepts_, strict=False):
         np.testing.assert_allclose(mine, its, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("logits", [False, True])
+@pytest.mark.parametrize("out_activation", ["identity", "logistic", "softmax", "prelu"])
+def test_input_gradients_are_the_derivatives(out_activation, logits):
+    rng = np.random.RandomState(3)
+    network = reference.initialise([4, 5, 3, 3], ["tanh", "prelu"], out_activation, rng)
+    X, y = rng.normal(size=(6, 4)), np.eye(3)[rng.randint(3, size=6)]
+
+    def output():
+        pre_activations, activations = reference.forward(network, X)
+        return (pre_activations if logits else activations)[-1][:, 1].sum()
+
+    gradient = reference.input_gradients_of_output(network, X, 1, logits)
+    expected = reference.finite_difference_gradient(output, X, step=1e-4)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-7, atol=1e-10)
+
+    loss = {"identity": "squared_error", "prelu": "squared_error"}.get(out_activation, "log_loss")
+    gradient = reference.input_gradients_of_loss(network, X, y, loss)
+    expected = reference.finite_difference_gradient(
+        lambda: (
+            reference.sample_losses(loss, out_activation, y, reference.predict(network, X)).sum()
+            # The gradient is that of the sum over outputs.
+            * (3 if loss == "squared_error" else 1)
+        ),
+        X,
+        step=1e-4,
+    )
+    np.testing.assert_allclose(gradient, expected, rtol=1e-7, atol=1e-10)

@@ -15,6 +15,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastmlp.estimators._exchange import ExchangeMixin
+from fastmlp.estimators._inspection import InspectionMixin
 from fastmlp.estimators._validation import (
     Constraint,
     parameter_constraints,
@@ -23,11 +25,13 @@ from fastmlp.estimators._validation import (
     validate_hidden_layer_sizes,
     validate_parameters,
     validate_sample_weight,
+    validate_weight_init,
 )
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.training.data import kernel_data
 from fastmlp.training.engine import Engine, OptimizerState, Predictor
+from fastmlp.training.initialisation import INITIALISATIONS
 from fastmlp.training.lbfgs import fit_lbfgs
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.schedules import SCHEDULES, Constant
@@ -62,6 +66,7 @@ def constraints_for(
         out_activation_names=out_activation_names,
         loss_names=loss_names,
         solver_names=SOLVERS,
+        weight_init_names=tuple(INITIALISATIONS),
     )
 
 
@@ -82,7 +87,7 @@ def _in_kernel_form(X: Any, dtype: np.dtype[Any]) -> Any:
     return converted
 
 
-class BaseMLP(BaseEstimator, metaclass=ABCMeta):
+class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
     """A multilayer perceptron under scikit-learn's interface."""
 
     _constraints: dict[str, tuple[Constraint, ...]]
@@ -114,6 +119,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
     max_fun: int
     activation_slope: Any
     out_activation: str | None
+    weight_init: Any
     n_jobs: int | None
 
     # -- what the subclasses know -------------------------------------------------------------
@@ -125,6 +131,10 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
     @abstractmethod
     def _encode_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:
         """Return y as the loss takes it, of shape (n_samples, n_targets)."""
+
+    @abstractmethod
+    def _encode_known_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:
+        """Check y against what was fitted, change nothing, and return it as the loss takes it."""
 
     @abstractmethod
     def _loss_and_output(self) -> tuple[str, str]:
@@ -252,8 +262,9 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
 
     def _start(self, layout: NetworkLayout, dtype: np.dtype[Any]) -> None:
         """Initialise the model for a first fit."""
+        weight_init = validate_weight_init(self.weight_init, layout.shapes, dtype)
         self._layout = layout
-        self._hold(layout.initial_params(self._random_state, dtype))
+        self._hold(layout.initial_params(self._random_state, dtype, weight_init))
         self._progress = Progress.start(self.early_stopping)
         self.n_layers_ = len(layout.units)
         self._optimizer: OptimizerState | None = None
@@ -452,13 +463,8 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         """
         if self._holds_parameters():
             return self._params
-        params = np.empty(self._layout.n_params, self.coefs_[0].dtype)
-        coefs, intercepts = self._layout.unpack(params)
-        for views, arrays in ((coefs, self.coefs_), (intercepts, self.intercepts_)):
-            for view, array in zip(views, arrays, strict=True):
-                view[...] = array
-        if learned := self._layout.learned_slopes:
-            params[-len(learned) :] = [self.activation_slopes_[layer] for layer in learned]
+        slopes = np.array([self.activation_slopes_[i] for i in self._layout.learned_slopes])
+        params = self._layout.pack(self.coefs_, self.intercepts_, slopes, self.coefs_[0].dtype)
         self._hold(params)
         return params
 
@@ -501,11 +507,15 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
             outputs: Floats | None = predictor.few_rows(X)
             if outputs is not None:
                 return outputs
+        X = self._checked_inputs(X)
+        return self._predictor(kernel_data(X, X.dtype), n_jobs=self.n_jobs)
+
+    def _checked_inputs(self, X: Any) -> Any:
+        """Return the inputs of a fitted model in kernel form and the parameters' dtype."""
         check_is_fitted(self)
-        params = self._parameters()
+        dtype = self._parameters().dtype
         X = validate_data(self, X, accept_sparse=["csr", "csc"], order="C", reset=False)
-        X = _in_kernel_form(X, params.dtype)
-        return self._predictor(kernel_data(X, params.dtype), n_jobs=self.n_jobs)
+        return _in_kernel_form(X, dtype)
 
     def to_numba(self) -> Any:
         """Return the fitted network as a compiled function, for code that is compiled itself.

@@ -13,7 +13,7 @@ does not switch them off.
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from numbers import Integral, Number, Real
 from typing import Any, Literal, NamedTuple
 
@@ -123,6 +123,14 @@ BELOW_ONE = interval(Real, 0, 1, "left")
 COUNT = interval(Integral, 1, None, "left")
 BOOLEAN = (instance_of(bool), instance_of(np.bool_))
 ARRAY_LIKE = Constraint("an array-like", is_array_like)
+WEIGHTS = Constraint(
+    "a pair (coefs, intercepts) of lists of arrays",
+    lambda value: (
+        isinstance(value, (tuple, list))
+        and len(value) == 2
+        and all(isinstance(arrays, (tuple, list)) for arrays in value)
+    ),
+)
 
 
 def parameter_constraints(
@@ -131,13 +139,15 @@ def parameter_constraints(
     out_activation_names: Iterable[str],
     loss_names: Iterable[str],
     solver_names: Iterable[str],
+    weight_init_names: Iterable[str],
 ) -> dict[str, tuple[Constraint, ...]]:
     """Return the constraints on the constructor parameters of an estimator.
 
     Parameters
     ----------
-    activation_names, out_activation_names, loss_names, solver_names : iterable of str
-        The choices for ``activation``, ``out_activation``, ``loss`` and ``solver``.
+    activation_names, out_activation_names, loss_names, solver_names, weight_init_names : \
+            iterable of str
+        The choices for the parameters of these names.
 
     Returns
     -------
@@ -182,6 +192,7 @@ def parameter_constraints(
             Constraint("an array-like of one such number per hidden layer", is_array_like),
         ),
         "out_activation": (options(str, out_activation_names), NONE),
+        "weight_init": (options(str, weight_init_names), WEIGHTS, NONE),
         "n_jobs": (
             NONE,
             Constraint("a non-zero int", lambda value: isinstance(value, Integral) and value != 0),
@@ -344,6 +355,58 @@ def validate_activation_slopes(
         "activation_slope", activation_slope, n_hidden_layers, constraint
     )
     return tuple(None if slope is None else float(slope) for slope in slopes)
+
+
+def validate_weight_init(
+    weight_init: Any, shapes: Sequence[tuple[int, int]], dtype: DTypeLike
+) -> str | tuple[list[NDArray[Any]], list[NDArray[Any]]] | None:
+    """Return the initialisation in the form that training takes.
+
+    Parameters
+    ----------
+    weight_init : None, str or pair of lists of arrays
+        As `validate_parameters` let it pass.
+    shapes : sequence of (int, int)
+        Shape of each weight matrix.
+    dtype : dtype
+        The compute dtype.
+
+    Returns
+    -------
+    None, str or (coefs, intercepts)
+        Weights and biases as arrays of that dtype, not necessarily copies.
+
+    Raises
+    ------
+    InvalidParameterError
+        If the number of arrays, a shape or an element does not suit.
+    """
+    if weight_init is None or isinstance(weight_init, str):
+        return weight_init
+    coefs, intercepts = weight_init
+    if not len(coefs) == len(intercepts) == len(shapes):
+        raise InvalidParameterError(
+            f"weight_init must have one array of weights and one of biases for each of the "
+            f"{len(shapes)} layers, got {len(coefs)} and {len(intercepts)}."
+        )
+
+    def check(array: Any, kind: str, layer: int, shape: tuple[int, ...]) -> NDArray[Any]:
+        name = f"the {kind} of layer {layer} in weight_init"
+        try:
+            with np.errstate(over="ignore"):
+                checked = np.asarray(np.asarray(array, np.float64), dtype)
+        except (TypeError, ValueError) as error:
+            raise InvalidParameterError(f"{name} must be an array of numbers: {error}") from error
+        if checked.shape != shape:
+            raise InvalidParameterError(f"{name} must have shape {shape}, got {checked.shape}.")
+        if not np.isfinite(checked).all():
+            raise InvalidParameterError(f"{name} must be finite in {checked.dtype!r}.")
+        return checked
+
+    return (
+        [check(array, "weights", i, shapes[i]) for i, array in enumerate(coefs)],
+        [check(array, "biases", i, shapes[i][1:]) for i, array in enumerate(intercepts)],
+    )
 
 
 def validate_sample_weight(

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import Tags, column_or_1d
+from sklearn.utils import Tags, check_array, column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from fastmlp.estimators._base import BaseMLP, constraints_for
+from fastmlp.training.data import kernel_data
 
 __all__ = ["MLPClassifier"]
 
@@ -99,6 +100,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Activation of the output layer. None is the loss's own: ``"softmax"`` for
         several classes, ``"logistic"`` for two classes and for several labels.
         Another can be chosen with ``loss="squared_error"``.
+    weight_init : str, (coefs, intercepts) or None, default=None
+        How the weights start. None is scikit-learn's rule, by Glorot and Bengio, biases included;
+        ``"glorot_uniform"``, ``"glorot_normal"``, ``"he_uniform"``, ``"he_normal"`` (for relu and
+        its kin), ``"lecun_uniform"``, ``"lecun_normal"`` (for selu) and ``"orthogonal"`` draw
+        weights and set biases to 0; a pair of lists of arrays, shaped like `coefs_` and
+        `intercepts_`, gives them.
     n_jobs : int or None, default=None
         Threads that share each step. None is the cores that are free, and 1 inside a joblib
         worker; -1 is all. Small work stays on one thread. Results do not depend on it beyond
@@ -196,6 +203,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         loss: str = "log_loss",
         activation_slope: Any = None,
         out_activation: str | None = None,
+        weight_init: Any = None,
         n_jobs: int | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -224,6 +232,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.loss = loss
         self.activation_slope = activation_slope
         self.out_activation = out_activation
+        self.weight_init = weight_init
         self.n_jobs = n_jobs
 
     # -- targets ------------------------------------------------------------------------------
@@ -257,11 +266,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                     "warm_start can only be used where `y` has the same classes as in the previous "
                     f"call to fit. Previously got {self.classes_}, `y` has {classes}"
                 )
-        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
-            raise ValueError(
-                "`y` has classes not in `self.classes_`. "
-                f"`self.classes_` has {self.classes_}. 'y' has {classes}."
-            )
+        else:
+            self._refuse_unknown(classes)
 
     @property
     def _is_multilabel(self) -> bool:
@@ -272,6 +278,24 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return np.asarray(self._label_binarizer.transform(y), dtype)
         # The index of the class: nothing of the size of samples times classes is ever built.
         return np.searchsorted(self.classes_, y).astype(dtype).reshape(-1, 1)
+
+    def _encode_known_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
+        if not self._is_multilabel:
+            y = column_or_1d(y, warn=True)
+            self._refuse_unknown(unique_labels(y))
+        elif y.shape[1:] != (self.n_outputs_,) or not np.isin(y, (0, 1)).all():
+            raise ValueError(
+                f"y must be of shape (n_samples, {self.n_outputs_}), one 0 or 1 per label."
+            )
+        return self._encode_targets(y, dtype)
+
+    def _refuse_unknown(self, classes: NDArray[Any]) -> None:
+        if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                "`y` has classes not in `self.classes_`. "
+                f"`self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
 
     def _loss_and_output(self) -> tuple[str, str]:
         output = "logistic" if self._is_multilabel or self.n_outputs_ == 1 else "softmax"
@@ -288,6 +312,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             codes = targets[:, 0] if targets.shape[1] == 1 else targets.argmax(axis=1)
             is_right = outputs.argmax(axis=1) == codes
         return float(np.average(is_right, weights=weights))
+
+    def _output_gradient(self, X: Any, column: int, logits: bool) -> Floats:
+        if self._is_multilabel or (self.n_outputs_ > 1 and self.out_activation_ == "softmax"):
+            return self._unit_gradient(X, column, logits)
+        if self.n_outputs_ == 1:
+            gradient = self._unit_gradient(X, 0, logits)
+            if len(self.classes_) == 1 and not logits:
+                return np.zeros_like(gradient)  # predict_proba is constant
+            return gradient if column == len(self.classes_) - 1 else -gradient
+        if logits:
+            return self._unit_gradient(X, column, logits)
+        # predict_proba divides these outputs by their sum, or is constant where that is 0.
+        outputs = self._predictor(kernel_data(X, X.dtype), n_jobs=self.n_jobs)
+        totals = outputs.sum(axis=1, keepdims=True)
+        totals[totals == 0] = np.inf
+        units = [self._unit_gradient(X, unit, logits) for unit in range(self.n_outputs_)]
+        return (units[column] - outputs[:, [column]] / totals * np.sum(units, axis=0)) / totals
 
     # -- scikit-learn's methods ---------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.metaestimators import available_if
 
 from fastmlp.estimators._base import BaseMLP, constraints_for
@@ -89,6 +89,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Activation of the output layer. None is the loss's own: ``"identity"`` for squared
         error, ``"exp"`` for Poisson.
         Another can be chosen with ``loss="squared_error"``.
+    weight_init : str, (coefs, intercepts) or None, default=None
+        How the weights start. None is scikit-learn's rule, by Glorot and Bengio, biases included;
+        ``"glorot_uniform"``, ``"glorot_normal"``, ``"he_uniform"``, ``"he_normal"`` (for relu and
+        its kin), ``"lecun_uniform"``, ``"lecun_normal"`` (for selu) and ``"orthogonal"`` draw
+        weights and set biases to 0; a pair of lists of arrays, shaped like `coefs_` and
+        `intercepts_`, gives them.
     n_jobs : int or None, default=None
         Threads that share each step. None is the cores that are free, and 1 inside a joblib
         worker; -1 is all. Small work stays on one thread. Results do not depend on it beyond
@@ -178,6 +184,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         max_fun: int = 15000,
         activation_slope: Any = None,
         out_activation: str | None = None,
+        weight_init: Any = None,
         n_jobs: int | None = None,
     ) -> None:
         self.loss = loss
@@ -206,6 +213,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.max_fun = max_fun
         self.activation_slope = activation_slope
         self.out_activation = out_activation
+        self.weight_init = weight_init
         self.n_jobs = n_jobs
 
     # -- targets ------------------------------------------------------------------------------
@@ -216,9 +224,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _validate_targets(self, y: Any, is_incremental: bool) -> Any:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        self._refuse_out_of_range(y)
+        self.n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
+        return y
+
+    def _refuse_out_of_range(self, y: NDArray[Any]) -> None:
         if self.loss == "poisson" and np.any(y < 0):
             raise ValueError("Some value(s) of y are out of the valid range of the loss 'poisson'.")
-        self.n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
+
+    def _encode_known_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:
+        y = check_array(y, ensure_2d=False, dtype=dtype, input_name="y")
+        y = self._encode_targets(y, dtype)
+        if y.shape[1] != self.n_outputs_:
+            raise ValueError(f"y must have {self.n_outputs_} output(s), got {y.shape[1]}.")
+        self._refuse_out_of_range(y)
         return y
 
     def _encode_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:

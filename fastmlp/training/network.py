@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,10 +25,12 @@ from fastmlp.kernels.structures import (
     WEIGHTS,
     Network,
 )
+from fastmlp.training.initialisation import INITIALISATIONS
 
 __all__ = ["NetworkLayout"]
 
 Floats = NDArray[Any]
+WeightInit = str | tuple[Sequence[Floats], Sequence[Floats]] | None
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,17 @@ class NetworkLayout:
             slope = ACTIVATIONS[self.activations[layer]].slope
         return 0.0 if slope is None else float(slope)
 
-    def initial_params(self, random_state: np.random.RandomState, dtype: DTypeLike) -> Floats:
-        r"""Draw scikit-learn's initial parameters.
+    def initial_params(
+        self,
+        random_state: np.random.RandomState,
+        dtype: DTypeLike,
+        weight_init: WeightInit = None,
+    ) -> Floats:
+        r"""Draw initial parameters.
 
-        Weights, then biases, of one layer after another are uniform in [-b, b] with
-        :math:`b = \sqrt{f / (fan_{in} + fan_{out})}`, f = 2 for the logistic activation and 6
-        for the others.
+        By default scikit-learn's: weights, then biases, of one layer after another are uniform in
+        [-b, b] with :math:`b = \sqrt{f / (fan_{in} + fan_{out})}`, f = 2 for the logistic
+        activation and 6 for the others. With a named rule, biases are 0.
 
         Parameters
         ----------
@@ -109,6 +116,9 @@ class NetworkLayout:
             Advanced by the draws.
         dtype : dtype
             Type of the result; the draws are made in float64.
+        weight_init : str, (coefs, intercepts) or None, default=None
+            Name in :data:`~fastmlp.training.initialisation.INITIALISATIONS`, or the weights and
+            biases themselves, of the shapes of `unpack`; None is scikit-learn's rule.
 
         Returns
         -------
@@ -120,16 +130,20 @@ class NetworkLayout:
         Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward
         neural networks", equation 16.
         """
-        params = np.empty(self.n_params, dtype)
-        coefs, intercepts = self.unpack(params)
+        slopes = np.array([self._slope(layer) for layer in self.learned_slopes])
+        if isinstance(weight_init, tuple):
+            return self.pack(*weight_init, slopes, dtype)
+        coefs, intercepts = [], []
         names = (*self.activations[:-1], self.output_init)
-        for name, weights, biases in zip(names, coefs, intercepts, strict=True):
-            bound = np.sqrt(ACTIVATIONS[name].init_factor / sum(weights.shape))
-            weights[...] = random_state.uniform(-bound, bound, weights.shape)
-            biases[...] = random_state.uniform(-bound, bound, biases.shape)
-        for position, layer in enumerate(self.learned_slopes, start=-len(self.learned_slopes)):
-            params[position] = self._slope(layer)
-        return params
+        for name, (fan_in, fan_out) in zip(names, self.shapes, strict=True):
+            if weight_init is None:
+                bound = np.sqrt(ACTIVATIONS[name].init_factor / (fan_in + fan_out))
+                coefs.append(random_state.uniform(-bound, bound, (fan_in, fan_out)))
+                intercepts.append(random_state.uniform(-bound, bound, fan_out))
+            else:
+                coefs.append(INITIALISATIONS[weight_init].draw(random_state, fan_in, fan_out))
+                intercepts.append(np.zeros(fan_out))
+        return self.pack(coefs, intercepts, slopes, dtype)
 
     def unpack(self, params: Floats) -> tuple[list[Floats], list[Floats]]:
         """Return the weight matrices and bias vectors as views on the vector.
@@ -154,6 +168,79 @@ class NetworkLayout:
             start += width
         return coefs, intercepts
 
+    def pack(
+        self,
+        coefs: Sequence[Floats],
+        intercepts: Sequence[Floats],
+        slopes: Floats,
+        dtype: DTypeLike,
+    ) -> Floats:
+        """Return the parameter vector of given weights, biases and learned slopes.
+
+        Parameters
+        ----------
+        coefs, intercepts : sequence of ndarray
+            Arrays of shape (fan_in, fan_out) and (fan_out,), one per layer of weights.
+        slopes : ndarray of shape (n_learned_slopes,)
+            The learned slopes.
+        dtype : dtype
+            Type of the result.
+
+        Returns
+        -------
+        ndarray of shape (n_params,)
+            A new vector.
+        """
+        params = np.empty(self.n_params, dtype)
+        for views, arrays in zip(self.unpack(params), (coefs, intercepts), strict=True):
+            for view, array in zip(views, arrays, strict=True):
+                view[...] = array
+        self.unpack_slopes(params)[:] = slopes
+        return params
+
+    def unpack_slopes(self, params: Floats) -> Floats:
+        """Return the learned slopes as a view on the vector.
+
+        Parameters
+        ----------
+        params : ndarray of shape (n_params,)
+            The parameter vector.
+
+        Returns
+        -------
+        ndarray of shape (n_learned_slopes,)
+            A view.
+        """
+        return params[self.n_params - len(self.learned_slopes) :]
+
+    def head(self, n_layers: int, params: Floats) -> tuple[NetworkLayout, Floats]:
+        """Return the network of the first layers alone: its outputs are hidden activations here.
+
+        Parameters
+        ----------
+        n_layers : int
+            Layers of weights to keep, from 1.
+        params : ndarray of shape (n_params,)
+            The parameter vector. Not modified.
+
+        Returns
+        -------
+        layout : NetworkLayout
+            The smaller network; its loss is the squared error.
+        params : ndarray
+            Its parameters, a new vector.
+        """
+        layout = replace(
+            self,
+            units=self.units[: n_layers + 1],
+            activations=self.activations[:n_layers],
+            slopes=self.slopes[:n_layers],
+            loss="squared_error",
+        )
+        coefs, intercepts = self.unpack(params)
+        slopes = self.unpack_slopes(params)[: len(layout.learned_slopes)]
+        return layout, layout.pack(coefs[:n_layers], intercepts[:n_layers], slopes, params.dtype)
+
     def slope_values(self, params: Floats) -> list[float]:
         """Return the slope of each layer's activation, learned or fixed.
 
@@ -168,11 +255,7 @@ class NetworkLayout:
             One per layer of weights, the output's last; nan where the activation has none.
         """
         values = []
-        learned = dict(
-            zip(
-                self.learned_slopes, params[self.n_params - len(self.learned_slopes) :], strict=True
-            )
-        )
+        learned = dict(zip(self.learned_slopes, self.unpack_slopes(params), strict=True))
         for layer, name in enumerate(self.activations):
             has_slope = ACTIVATIONS[name].slope is not None
             values.append(float(learned.get(layer, self._slope(layer))) if has_slope else np.nan)

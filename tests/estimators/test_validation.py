@@ -19,6 +19,7 @@ from fastmlp.estimators._validation import (
     validate_hidden_layer_sizes,
     validate_parameters,
     validate_sample_weight,
+    validate_weight_init,
 )
 
 # scikit-learn's own choices, so that its messages can be compared with ours.
@@ -28,17 +29,26 @@ CONSTRAINTS = parameter_constraints(
     out_activation_names=("identity", "logistic"),
     loss_names=("squared_error", "poisson"),
     solver_names=("lbfgs", "sgd", "adam"),
+    weight_init_names=("he_normal", "orthogonal"),
 )
 SKLEARN_ESTIMATORS = (MLPClassifier, MLPRegressor)
-OWN_PARAMETERS = ("activation_slope", "out_activation", "n_jobs")
+OWN_PARAMETERS = ("activation_slope", "out_activation", "weight_init", "n_jobs")
 
 
 class OwnParameters(BaseEstimator):
     """Has the parameters that scikit-learn does not, and one that has no constraint."""
 
-    def __init__(self, activation_slope=None, out_activation=None, n_jobs=None, extra=None):
+    def __init__(
+        self,
+        activation_slope=None,
+        out_activation=None,
+        weight_init=None,
+        n_jobs=None,
+        extra=None,
+    ):
         self.activation_slope = activation_slope
         self.out_activation = out_activation
+        self.weight_init = weight_init
         self.n_jobs = n_jobs
         self.extra = extra
 
@@ -263,6 +273,17 @@ SLOPES = (
         for value in ["foo", "softmax", 1, ["identity"], NAN]
     ]
     + [
+        (
+            "weight_init",
+            value,
+            (
+                "a str among {'he_normal', 'orthogonal'}, "
+                "a pair (coefs, intercepts) of lists of arrays or None"
+            ),
+        )
+        for value in ["he", 1, NAN, [], ([],), ([], [], []), np.ones((2, 3)), ([], 1), {"a": 1}]
+    ]
+    + [
         ("n_jobs", value, "None or a non-zero int")
         for value in [0, 0.5, 1.0, "2", NAN, [1], False, np.int64(0)]
     ],
@@ -277,6 +298,7 @@ def test_bad_value_of_own_parameter(name, value, wanted):
     ("name", "value"),
     [("activation_slope", value) for value in [None, 0, -1, 0.3, np.float32(2), (), [1, 2.5]]]
     + [("out_activation", value) for value in [None, "identity", "logistic"]]
+    + [("weight_init", value) for value in [None, "he_normal", ([], []), [[[[1.0]]], ([0.0],)]]]
     + [("n_jobs", value) for value in [None, 1, 2, -1, np.int64(-2)]],
 )
 def test_good_value_of_own_parameter_passes(name, value):
@@ -479,3 +501,71 @@ def test_bad_sample_weight_is_refused_with_the_words_of_sklearn(value):
 def test_sample_weight_that_sklearn_lets_through_is_refused(value, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         validate_sample_weight(value, X, np.float32)
+
+
+SHAPES = ((2, 3), (3, 1))
+GIVEN = ([np.ones((2, 3)), np.ones((3, 1))], [np.zeros(3), np.zeros(1)])
+
+
+def changed(part, layer, array):
+    """The given weights with another array somewhere."""
+    coefs, intercepts = (list(arrays) for arrays in GIVEN)
+    (coefs, intercepts)[part][layer] = array
+    return coefs, intercepts
+
+
+@pytest.mark.parametrize("value", [None, "he_normal"])
+def test_names_of_initialisations_are_returned(value):
+    assert validate_weight_init(value, SHAPES, np.float64) == value
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("container", [tuple, list])
+def test_given_weights(container, dtype):
+    value = container([[[[1, 2, 3], [4, 5, 6]], np.ones((3, 1), np.float32)], [(1, 2, 3), [0]]])
+    coefs, intercepts = validate_weight_init(value, SHAPES, dtype)
+    assert [array.shape for array in coefs] == list(SHAPES)
+    assert [array.shape for array in intercepts] == [(3,), (1,)]
+    assert {array.dtype for array in (*coefs, *intercepts)} == {np.dtype(dtype)}
+    np.testing.assert_array_equal(coefs[0], value[0][0])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ((GIVEN[0][:1], GIVEN[1]), "for each of the 2 layers, got 1 and 2"),
+        ((GIVEN[0], []), "for each of the 2 layers, got 2 and 0"),
+        ((GIVEN[0] * 2, GIVEN[1] * 2), "for each of the 2 layers, got 4 and 4"),
+        (
+            changed(0, 0, np.ones((3, 2))),
+            "weights of layer 0 in weight_init must have shape (2, 3)",
+        ),
+        (
+            changed(0, 1, np.ones(3)),
+            "weights of layer 1 in weight_init must have shape (3, 1), got",
+        ),
+        (
+            changed(1, 0, np.ones((3, 1))),
+            "biases of layer 0 in weight_init must have shape (3,), got",
+        ),
+        (changed(1, 1, 0.0), "biases of layer 1 in weight_init must have shape (1,), got ()"),
+        (changed(0, 1, [[NAN], [1], [1]]), "weights of layer 1 in weight_init must be finite in"),
+        (changed(1, 0, [0, INF, 0]), "biases of layer 0 in weight_init must be finite in"),
+        (
+            changed(1, 0, [0, 1e300, 0]),
+            "biases of layer 0 in weight_init must be finite in dtype('f",
+        ),
+        (
+            changed(1, 0, ["a", "b", "c"]),
+            "biases of layer 0 in weight_init must be an array of num",
+        ),
+        (
+            changed(0, 1, [[1], [1, 2], [3]]),
+            "weights of layer 1 in weight_init must be an array of",
+        ),
+        (changed(0, 1, None), "weights of layer 1 in weight_init must have shape (3, 1), got ()"),
+        (changed(0, 1, object()), "weights of layer 1 in weight_init must be an array of numbers"),
+    ],
+)
+def test_bad_given_weights_are_refused(value, message):
+    assert message in refusal(validate_weight_init, value, SHAPES, np.float32)

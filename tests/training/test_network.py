@@ -119,3 +119,32 @@ def test_squared_error_is_averaged_over_outputs():
     names = {"softmax_cross_entropy": "softmax", "logistic_cross_entropy": "logistic"}
     for loss, output in names.items():
         assert NetworkLayout((3, 5), (output,), (None,), loss).loss_scale == 1
+
+
+def test_pack_is_the_inverse_of_unpack():
+    layout = layout_of(activations=("prelu", "tanh", "prelu"))
+    params = np.random.RandomState(0).normal(size=layout.n_params)
+    slopes = layout.unpack_slopes(params)
+    assert slopes.size == 2
+    assert np.shares_memory(slopes, params)
+    packed = layout.pack(*layout.unpack(params), slopes, np.float64)
+    np.testing.assert_array_equal(packed, params)
+    assert not np.shares_memory(packed, params)
+    assert layout.pack(*layout.unpack(params), slopes, np.float32).dtype == np.float32
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
+def test_head_is_the_network_of_the_first_layers(n_layers):
+    layout = layout_of(activations=("prelu", "elu", "prelu"), slopes=(0.1, 0.2, 0.3))
+    params = np.arange(layout.n_params, dtype=float)
+    head, head_params = layout.head(n_layers, params)
+    assert head.units == layout.units[: n_layers + 1]
+    assert head.activations == layout.activations[:n_layers]
+    assert head.slopes == layout.slopes[:n_layers]
+    for ours, theirs in zip(head.unpack(head_params), layout.unpack(params), strict=True):
+        for view, array in zip(ours, theirs[:n_layers], strict=True):
+            np.testing.assert_array_equal(view, array)
+    np.testing.assert_array_equal(
+        head.slope_values(head_params), layout.slope_values(params)[:n_layers]
+    )
+    assert not np.shares_memory(head_params, params)
