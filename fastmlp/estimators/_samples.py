@@ -224,8 +224,10 @@ def weigh(
         weights = validate_sample_weight(sample_weight, X, dtype, name)
     if weighting is None:
         return weights
-    of_classes = weighting(y) if weights is None else weights * weighting(y)
-    return validate_sample_weight(of_classes, X, dtype, f"{name} times class_weight")
+    products = weighting(y) if weights is None else weights * weighting(y)
+    if not products.any():
+        raise ValueError(f"{name} times class_weight must contain at least one non-zero number.")
+    return validate_sample_weight(products, X, dtype, f"{name} times class_weight")
 
 
 def checked_batches(batches: Iterable[Any]) -> Iterator[tuple[Any, Any, Any]]:

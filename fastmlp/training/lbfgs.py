@@ -110,7 +110,8 @@ def fit_lbfgs(
         loss, n_iter = float(intermediate_result.fun), n_iter + 1
         if report:
             report(f"Iteration {n_iter}, loss = {loss:.8f}")
-        if time_limit is not None and time.perf_counter() - started >= time_limit:
+        is_over = time_limit is not None and time.perf_counter() - started >= time_limit
+        if is_over and n_iter < max_iter:
             wish = Stop.TIME_LIMIT
         if after_iteration is not None:
             engine.params[:] = accepted
