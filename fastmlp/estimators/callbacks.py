@@ -133,7 +133,7 @@ def progress_bar(title: str, max_iter: int) -> Iterator[AfterEpoch]:
         return
     columns = [
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=10),  # the rest of 80 columns is needed
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[values]}"),
@@ -170,13 +170,14 @@ def _text_bar(title: str, max_iter: int) -> Iterator[AfterEpoch]:
     try:
         yield after_epoch
     finally:
-        print(f"\r{latest}" if shown >= 0 else latest, flush=True)
+        if latest:
+            print(f"\r{latest}" if shown >= 0 else latest, flush=True)
 
 
 def _values(progress: Progress) -> str:
-    parts = [f"loss {progress.loss:.6f}"]
+    parts = [f"loss {progress.loss:.4f}"]
     if progress.validation_loss is not None:
-        parts.append(f"validation loss {progress.validation_loss:.6f}")
+        parts.append(f"val {progress.validation_loss:.4f}")
     if progress.validation_score is not None:
-        parts.append(f"validation score {progress.validation_score:.4f}")
+        parts.append(f"score {progress.validation_score:.4f}")
     return ", ".join(parts)

@@ -252,7 +252,7 @@ def test_scoring_on_the_samples_that_are_split_off(task):
     np.testing.assert_array_equal(model.coefs_[0], plain.coefs_[0])
     assert len(seen) == 3
     X_val, y_val = seen[0]
-    rows = [int(np.flatnonzero((X == row).all(axis=1))[0]) for row in X_val]
+    rows = [int(np.flatnonzero((row == X).all(axis=1))[0]) for row in X_val]
     np.testing.assert_array_equal(y[rows], y_val)
     assert len(rows) == 6
 
@@ -270,7 +270,7 @@ def test_scorer_of_a_model_with_feature_names_gives_no_warning():
 def test_unknown_scorer(early_stopping):
     X, y, _ = make_problem("binary")
     model = MLPClassifier(scoring="fidelity", early_stopping=early_stopping)
-    with pytest.raises(ValueError, match="The 'scoring' parameter .* Got 'fidelity' instead"):
+    with pytest.raises(ValueError, match=r"The 'scoring' parameter .* Got 'fidelity' instead"):
         model.fit(X, y)
     assert not hasattr(model, "coefs_")
 
