@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -11,22 +11,27 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastmlp.estimators._after_epoch import watched
 from fastmlp.estimators._exchange import ExchangeMixin
 from fastmlp.estimators._inspection import InspectionMixin
+from fastmlp.estimators._samples import Samples, Source, make_validation, score_of, weigh
+from fastmlp.estimators._sklearn_callbacks import CallbackSupportMixin, with_callbacks
 from fastmlp.estimators._validation import (
     Constraint,
     parameter_constraints,
+    refuse_clashes,
     validate_activation_slopes,
     validate_activations,
     validate_hidden_layer_sizes,
     validate_parameters,
-    validate_sample_weight,
     validate_weight_init,
 )
+from fastmlp.estimators._warnings import warn, warn_of_lbfgs
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.training.data import kernel_data
@@ -34,7 +39,7 @@ from fastmlp.training.engine import Engine, OptimizerState, Predictor
 from fastmlp.training.initialisation import INITIALISATIONS
 from fastmlp.training.lbfgs import fit_lbfgs
 from fastmlp.training.network import NetworkLayout
-from fastmlp.training.schedules import SCHEDULES, Constant
+from fastmlp.training.schedules import PLANS, SCHEDULES, Schedule, make_schedule
 from fastmlp.training.standalone import standalone_forward
 from fastmlp.training.trainer import DivergenceError, Progress, Stop, fit_epochs
 
@@ -67,6 +72,7 @@ def constraints_for(
         loss_names=loss_names,
         solver_names=SOLVERS,
         weight_init_names=tuple(INITIALISATIONS),
+        learning_rate_names=(*SCHEDULES, *PLANS),
     )
 
 
@@ -87,7 +93,9 @@ def _in_kernel_form(X: Any, dtype: np.dtype[Any]) -> Any:
     return converted
 
 
-class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseMLP(
+    InspectionMixin, ExchangeMixin, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
+):
     """A multilayer perceptron under scikit-learn's interface."""
 
     _constraints: dict[str, tuple[Constraint, ...]]
@@ -98,7 +106,7 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
     solver: str
     alpha: float
     batch_size: int | str
-    learning_rate: str
+    learning_rate: str | Callable[[int], float]
     learning_rate_init: float
     power_t: float
     max_iter: int
@@ -106,7 +114,7 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
     shuffle: bool
     random_state: Any
     tol: float
-    verbose: bool
+    verbose: bool | str
     warm_start: bool
     momentum: float
     nesterovs_momentum: bool
@@ -121,6 +129,10 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
     out_activation: str | None
     weight_init: Any
     n_jobs: int | None
+    warmup_steps: float
+    time_limit: float | None
+    scoring: str | Callable[..., float] | None
+    callbacks: Any
 
     # -- what the subclasses know -------------------------------------------------------------
 
@@ -148,9 +160,22 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
     def _stratification(self, targets: Floats) -> Floats | None:
         """Return what the validation split is stratified by."""
 
+    def _class_weighting(self, y: Any) -> Callable[[Any], Floats] | None:
+        """Return what maps labels to the weights of their classes, None without such weights."""
+        return None
+
     # -- fitting ------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Fit the model.
 
         Parameters
@@ -161,6 +186,14 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
             Class labels, or numbers for regression.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, not negative; None weighs all alike.
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
+            Inputs that are not trained on, for `validation_loss_curve_` and, with
+            ``early_stopping=True``, to stop by, in place of a part of X. A pipeline transforms
+            them as it does X with ``Pipeline(..., transform_input=["X_val"])``.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+            Their targets.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights.
 
         Returns
         -------
@@ -173,7 +206,7 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
             If a parameter, X, y or a weight is invalid, or if training diverged. In the latter
             case the last finite weights are kept.
         """
-        return self._fit(X, y, sample_weight, is_incremental=False)
+        return self._fit(Source(X, y, sample_weight), Source(X_val, y_val, sample_weight_val))
 
     def _check_solver(self) -> bool:
         """Return True where partial_fit exists, which is what `available_if` asks."""
@@ -184,19 +217,23 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
             )
         return True
 
-    def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, is_incremental: bool) -> Self:
+    @with_callbacks
+    def _fit(self, source: Source, held_out: Source | None = None) -> Self:
+        """Fit, or without a place for held-out samples go on for one epoch."""
+        is_incremental = held_out is None
         validate_parameters(self, self._constraints)
         hidden = validate_hidden_layer_sizes(self.hidden_layer_sizes)
         names = validate_activations(self.activation, len(hidden), HIDDEN_ACTIVATIONS)
         slopes = validate_activation_slopes(self.activation_slope, len(hidden))
-        if is_incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
+        refuse_clashes(self, tuple(PLANS), held_out and held_out[:3])
+        if not (self.scoring is None or self.scoring == "loss"):
+            check_scoring(self, self.scoring)
         is_first_pass = not hasattr(self, "coefs_") or not (self.warm_start or is_incremental)
 
         X, y = validate_data(
             self,
-            X,
-            y,
+            source.X,
+            source.y,
             accept_sparse=["csr", "csc"],
             multi_output=True,
             dtype=(np.float64, np.float32),
@@ -208,23 +245,29 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
         # A model keeps the precision of its first fit.
         dtype = X.dtype if is_first_pass else self._parameters().dtype
         X = _in_kernel_form(X, dtype)
-        if sample_weight is not None:
-            sample_weight = validate_sample_weight(sample_weight, X, dtype)
+        weighting = self._class_weighting(y)
+        weights = weigh(source.sample_weight, weighting, X, y, dtype)
+        validation = None
+        if held_out is not None and held_out.X is not None:
+            validation = self._validation_samples(held_out, weighting, dtype)
 
         layout = self._make_layout(X.shape[1], hidden, names, slopes)
-        targets = self._encode_targets(y, dtype)
+        samples = Samples(X, y, self._encode_targets(y, dtype), weights)
         self._random_state = check_random_state(self.random_state)
         if is_first_pass:
             self._start(layout, dtype)
         else:
             self._go_on(layout)
 
+        self._progress.stop = None
+        self.out_activation_ = layout.activations[-1]  # scorers and callbacks predict
         try:
             if self.solver == "lbfgs":
-                self._run_lbfgs(X, targets, sample_weight)
+                self._run_lbfgs(samples, source)
             else:
-                self._run_epochs(X, targets, sample_weight, is_incremental)
+                self._run_epochs(samples, validation, source, is_incremental)
         except DivergenceError:
+            self._progress.stop = Stop.DIVERGED
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed. Scale the features (StandardScaler) or lower "
@@ -233,6 +276,35 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
         finally:
             self._publish()
         return self
+
+    def _validation_samples(
+        self,
+        held_out: Source,
+        weighting: Callable[[Any], Floats] | None,
+        dtype: np.dtype[Any],
+    ) -> Samples:
+        """Check the samples that the user holds out, against what was learned of the others."""
+        try:
+            X, y = validate_data(
+                self,
+                held_out.X,
+                held_out.y,
+                accept_sparse=["csr", "csc"],
+                multi_output=True,
+                dtype=(np.float64, np.float32),
+                order="C",
+                reset=False,
+                # As for those that are split off.
+                ensure_min_samples=2 if self.early_stopping else 1,
+                **self._validate_data_options(),
+            )
+            X = _in_kernel_form(X, dtype)
+            targets = self._encode_known_targets(y, dtype)
+        except ValueError as error:
+            raise ValueError(f"X_val or y_val is invalid: {error}") from error
+        y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+        weights = weigh(held_out.sample_weight, weighting, X, y, dtype, "sample_weight_val")
+        return Samples(X, y, targets, weights)
 
     def _validate_data_options(self) -> dict[str, Any]:
         return {}
@@ -268,7 +340,7 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
         self._progress = Progress.start(self.early_stopping)
         self.n_layers_ = len(layout.units)
         self._optimizer: OptimizerState | None = None
-        self._schedule = self._make_schedule()
+        self._schedule: Schedule | None = None
 
     def _go_on(self, layout: NetworkLayout) -> None:
         """Prepare a model that was fitted before for more training."""
@@ -288,22 +360,29 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
         self._hold(params)
 
     def _run_epochs(
-        self, X: Any, targets: Floats, weights: Floats | None, is_incremental: bool
+        self, samples: Samples, validation: Samples | None, source: Source, is_incremental: bool
     ) -> None:
-        order, score = np.arange(X.shape[0]), None
-        if self.early_stopping:
-            order, held_out = self._split(targets)
-            score = self._make_scorer(X, targets, weights, held_out)
+        order = np.arange(samples.X.shape[0])
+        if self.early_stopping and validation is None:
+            order, held_out = self._split(samples.targets)
+            validation = samples.take(held_out)
+            source = source.take(order)
         batch_size = self._batch_size(order.size)
         params = self._params
         name = self._optimizer_name()
+        max_iter = 1 if is_incremental else self.max_iter
         if not is_incremental or self._optimizer is None or self._optimizer.name != name:
             self._optimizer = OptimizerState.start(name, params)
-            self._schedule = self._make_schedule()
+            self._schedule = None
+        if self._schedule is None:
+            self._schedule = self._make_schedule(-(-order.size // batch_size) * max_iter)
+        validate = None
+        if validation is not None:
+            validate = make_validation(self._predictor, validation, score_of(self, validation))
         engine = Engine(
             self._layout,
             params,
-            kernel_data(X, params.dtype, targets, weights),
+            kernel_data(samples.X, params.dtype, samples.targets, samples.weights),
             self._optimizer,
             {name: getattr(self, name) for name in ("momentum", "beta_1", "beta_2", "epsilon")},
             alpha=self.alpha,
@@ -311,36 +390,57 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
             n_samples=order.size,
             n_jobs=self.n_jobs,
         )
-        with engine:
+        with (
+            engine,
+            watched(self, None if is_incremental else source, "epoch", max_iter) as after_epoch,
+        ):
             stop = fit_epochs(
                 engine,
                 order,
                 self._progress,
                 self._schedule,
                 self._random_state,
-                max_iter=1 if is_incremental else self.max_iter,
+                max_iter=max_iter,
                 shuffle=self.shuffle,
                 tol=self.tol,
                 n_iter_no_change=self.n_iter_no_change,
-                score=score,
-                report=print if self.verbose else None,
+                validate=validate,
+                report=self._report,
+                time_limit=self.time_limit,
+                after_epoch=after_epoch,
             )
         if self.early_stopping and self._progress.best_params is not None:
             # A copy into place: a warm start must not go on training the best weights themselves.
             params[:] = self._progress.best_params
         if stop is Stop.INTERRUPTED:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
-        elif stop is Stop.MAX_ITER and not is_incremental:
-            warnings.warn(
+            warn("Training interrupted by user.")
+        elif stop is Stop.MAX_ITER and not is_incremental and not self._has_plan:
+            warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
-    def _make_schedule(self) -> Constant:
-        name = self.learning_rate if self.solver == "sgd" else "constant"
-        return SCHEDULES[name](self.learning_rate_init, self.power_t)
+    @property
+    def _report(self) -> Callable[[str], None] | None:
+        return print if self.verbose and not isinstance(self.verbose, str) else None
+
+    @property
+    def _has_plan(self) -> bool:
+        """Whether the rate runs to an end, at which training is meant to be over."""
+        return isinstance(self.learning_rate, str) and self.learning_rate in PLANS
+
+    def _make_schedule(self, n_steps: int) -> Schedule:
+        learning_rate = self.learning_rate
+        if isinstance(learning_rate, str) and learning_rate in SCHEDULES and self.solver != "sgd":
+            learning_rate = "constant"
+        return make_schedule(
+            learning_rate,
+            self.learning_rate_init,
+            self.power_t,
+            n_steps=n_steps,
+            warmup_steps=self.warmup_steps,
+        )
 
     def _optimizer_name(self) -> str:
         """Return the optimizer that the parameters ask for; without momentum there is none."""
@@ -354,10 +454,8 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
         if self.batch_size == "auto":
             return min(200, n_samples)
         if int(self.batch_size) > n_samples:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
-                "clipped",
-                stacklevel=5,
+            warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             )
         return min(int(self.batch_size), n_samples)
 
@@ -377,74 +475,53 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
             )
         return train, held_out
 
-    def _make_scorer(
-        self, X: Any, targets: Floats, weights: Floats | None, held_out: NDArray[np.int64]
-    ) -> Any:
-        predictor = Predictor(self._layout, self._params)
-        data = kernel_data(X[held_out], self._params.dtype)
-        held_targets = targets[held_out]
-        held_weights = None if weights is None else weights[held_out]
-
-        def score() -> float:
-            outputs = predictor(data, n_jobs=1)
-            if not np.isfinite(outputs).all():
-                return np.nan
-            # Outputs that grow without bound are the trainer's to judge, not NumPy's.
-            with np.errstate(all="ignore"):
-                return self._validation_score(outputs, held_targets, held_weights)
-
-        return score
-
-    def _run_lbfgs(self, X: Any, targets: Floats, weights: Floats | None) -> None:
-        params = self._params
+    def _run_lbfgs(self, samples: Samples, source: Source) -> None:
+        params, progress, n_samples = self._params, self._progress, samples.X.shape[0]
+        progress.learning_rate = np.nan
         engine = Engine(
             self._layout,
             params,
-            kernel_data(X, params.dtype, targets, weights),
+            kernel_data(samples.X, params.dtype, samples.targets, samples.weights),
             OptimizerState.start("no_step", params),
             {},
             alpha=self.alpha,
-            batch_size=X.shape[0],
-            n_samples=X.shape[0],
+            batch_size=n_samples,
+            n_samples=n_samples,
             n_jobs=self.n_jobs,
         )
-        with engine:
+        with engine, watched(self, source, "iteration", self.max_iter) as after_epoch:
+
+            def after_iteration(n_iter: int, loss: float) -> bool:
+                progress.n_iter, progress.loss = n_iter, loss
+                return after_epoch is not None and after_epoch(progress)
+
             result = fit_lbfgs(
                 engine,
                 max_iter=self.max_iter,
                 max_fun=self.max_fun,
                 tol=self.tol,
-                report=print if self.verbose else None,
+                report=self._report,
+                time_limit=self.time_limit,
+                after_iteration=None if after_epoch is None else after_iteration,
             )
-        self._progress.n_iter, self._progress.loss = result.n_iter, result.loss
-        if result.is_interrupted:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
-        elif result.status != 0:
-            advice = ""
-            if result.n_iter == self.max_iter:
-                advice = (
-                    "\nIncrease the number of iterations to improve the convergence "
-                    f"(max_iter={self.max_iter})."
-                )
-            warnings.warn(
-                f"lbfgs failed to converge after {result.n_iter} iteration(s) "
-                f"(status={result.status}):\n{result.message}\n{advice}"
-                "\nYou might also want to scale the data as shown in:\n"
-                "    https://scikit-learn.org/stable/modules/preprocessing.html",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        progress.n_iter, progress.loss, progress.stop = result.n_iter, result.loss, result.stop
+        if result.stop is Stop.INTERRUPTED:
+            warn("Training interrupted by user.")
+        elif result.stop in (Stop.MAX_ITER, Stop.ABNORMAL):
+            warn_of_lbfgs(result, self.max_iter)
 
     def _publish(self) -> None:
         """Set the fitted attributes that scikit-learn documents."""
         progress = self._progress
         self.out_activation_ = self._layout.activations[-1]
+        self.stop_reason_ = progress.stop.value if progress.stop else None
         self.n_iter_, self.t_, self.loss_ = progress.n_iter, progress.samples_seen, progress.loss
         if self._layout.learned_slopes:
             self.activation_slopes_ = self._layout.slope_values(self._params)
         if self.solver != "lbfgs":
             self.loss_curve_ = progress.loss_curve
             self.best_loss_ = progress.best_loss
+            self.validation_loss_curve_ = progress.validation_loss_curve
             self.validation_scores_ = progress.validation_scores
             self.best_validation_score_ = progress.best_validation_score
 

@@ -16,7 +16,6 @@ from sklearn.utils import check_random_state
 from fastmlp.estimators._validation import InvalidParameterError
 from fastmlp.training.engine import OptimizerState
 from fastmlp.training.network import NetworkLayout
-from fastmlp.training.schedules import Constant
 from fastmlp.training.trainer import Progress
 
 __all__ = ["ExchangeMixin"]
@@ -50,7 +49,7 @@ class ExchangeMixin:
     out_activation: str | None
     _layout: NetworkLayout
     _progress: Progress
-    _schedule: Constant
+    _schedule: Any
     _optimizer: OptimizerState | None
 
     @classmethod
@@ -113,7 +112,7 @@ class ExchangeMixin:
             if model.early_stopping:
                 best = model._best_coefs, model._best_intercepts
                 progress.best_params = layout.pack(*best, no_slopes, dtype)
-        self._schedule = self._make_schedule()
+        self._schedule = self._make_schedule(1)
         self._optimizer = None
         if hasattr(model, "_optimizer"):
             self._take_optimizer(model._optimizer)

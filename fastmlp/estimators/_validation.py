@@ -122,6 +122,7 @@ POSITIVE = interval(Real, 0, None, "neither")
 BELOW_ONE = interval(Real, 0, 1, "left")
 COUNT = interval(Integral, 1, None, "left")
 BOOLEAN = (instance_of(bool), instance_of(np.bool_))
+CALLABLE = Constraint("a callable", callable)
 ARRAY_LIKE = Constraint("an array-like", is_array_like)
 WEIGHTS = Constraint(
     "a pair (coefs, intercepts) of lists of arrays",
@@ -140,6 +141,7 @@ def parameter_constraints(
     loss_names: Iterable[str],
     solver_names: Iterable[str],
     weight_init_names: Iterable[str],
+    learning_rate_names: Iterable[str],
 ) -> dict[str, tuple[Constraint, ...]]:
     """Return the constraints on the constructor parameters of an estimator.
 
@@ -148,6 +150,8 @@ def parameter_constraints(
     activation_names, out_activation_names, loss_names, solver_names, weight_init_names : \
             iterable of str
         The choices for the parameters of these names.
+    learning_rate_names : iterable of str
+        The choices for ``learning_rate``, besides any callable.
 
     Returns
     -------
@@ -163,7 +167,7 @@ def parameter_constraints(
         "solver": (options(str, solver_names),),
         "alpha": (NON_NEGATIVE,),
         "batch_size": (options(str, ["auto"]), COUNT),
-        "learning_rate": (options(str, ["constant", "invscaling", "adaptive"]),),
+        "learning_rate": (options(str, learning_rate_names), CALLABLE),
         "learning_rate_init": (POSITIVE,),
         "power_t": (NON_NEGATIVE,),
         "max_iter": (COUNT,),
@@ -174,7 +178,7 @@ def parameter_constraints(
             NONE,
         ),
         "tol": (NON_NEGATIVE,),
-        "verbose": (interval(Integral, 0, None, "left"), *BOOLEAN),
+        "verbose": (interval(Integral, 0, None, "left"), *BOOLEAN, options(str, ["progress"])),
         "warm_start": BOOLEAN,
         "momentum": (interval(Real, 0, 1, "both"),),
         "nesterovs_momentum": BOOLEAN,
@@ -197,6 +201,26 @@ def parameter_constraints(
             NONE,
             Constraint("a non-zero int", lambda value: isinstance(value, Integral) and value != 0),
         ),
+        "warmup_steps": (
+            interval(Integral, 0, None, "left"),
+            interval(Real, 0, 1, "neither"),
+        ),
+        "time_limit": (NONE, POSITIVE),
+        "scoring": (NONE, instance_of(str), CALLABLE),
+        "callbacks": (
+            NONE,
+            Constraint(
+                "a list or tuple of callables",
+                lambda value: isinstance(value, (list, tuple)) and all(map(callable, value)),
+            ),
+        ),
+        "class_weight": (
+            options(str, ["balanced"]),
+            instance_of(dict),
+            instance_of(list),
+            NONE,
+        ),
+        "stratify": (NONE, *BOOLEAN),
     }
 
 
@@ -410,7 +434,7 @@ def validate_weight_init(
 
 
 def validate_sample_weight(
-    sample_weight: ArrayLike | Number, X: Any, dtype: DTypeLike
+    sample_weight: ArrayLike | Number, X: Any, dtype: DTypeLike, name: str = "sample_weight"
 ) -> NDArray[np.floating[Any]]:
     """Return the weights of the samples as an array.
 
@@ -422,6 +446,8 @@ def validate_sample_weight(
         The validated samples, of which only the number is used.
     dtype : {numpy.float32, numpy.float64}
         The dtype in which training computes.
+    name : str, default="sample_weight"
+        What the weights are called in error messages.
 
     Returns
     -------
@@ -443,7 +469,7 @@ def validate_sample_weight(
         sample_weight = np.full(n_samples, sample_weight)
     with np.errstate(over="ignore"):  # what overflows in dtype is refused as infinite
         weights: NDArray[np.floating[Any]] = check_array(
-            sample_weight, ensure_2d=False, dtype=dtype, order="C", input_name="sample_weight"
+            sample_weight, ensure_2d=False, dtype=dtype, order="C", input_name=name
         )
     if weights.ndim != 1:
         raise ValueError(
@@ -451,9 +477,85 @@ def validate_sample_weight(
             f" a scalar value or a 1D array of length {n_samples}."
         )
     if weights.shape != (n_samples,):
-        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n_samples,)}!")
+        raise ValueError(f"{name}.shape == {weights.shape}, expected {(n_samples,)}!")
     if not weights.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     if weights.min() < 0:
-        raise ValueError("Negative values in data passed to `sample_weight`.")
+        raise ValueError(f"Negative values in data passed to `{name}`.")
     return weights
+
+
+def refuse_clashes(
+    estimator: Any, plan_names: Sequence[str], held_out: tuple[Any, Any, Any] | None
+) -> None:
+    """Refuse what does not go together.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its parameters are valid by themselves.
+    plan_names : sequence of str
+        The choices for ``learning_rate`` that need to know the number of steps.
+    held_out : (X_val, y_val, sample_weight_val) or None
+        As passed to `fit`; None in `partial_fit`.
+
+    Raises
+    ------
+    ValueError
+        For the first clash.
+    """
+    learning_rate, warmup_steps = estimator.learning_rate, estimator.warmup_steps
+    has_plan = isinstance(learning_rate, str) and learning_rate in plan_names
+    if estimator.solver == "lbfgs":
+        if has_plan or callable(learning_rate):
+            raise ValueError(
+                f"learning_rate={learning_rate!r} needs a stochastic solver; solver='lbfgs' finds "
+                "the length of each step itself."
+            )
+        if warmup_steps:
+            raise ValueError(
+                f"warmup_steps={warmup_steps} needs a stochastic solver; solver='lbfgs' has no "
+                "learning rate."
+            )
+    if has_plan and learning_rate == "one_cycle" and warmup_steps:
+        raise ValueError(
+            f"warmup_steps={warmup_steps} cannot be combined with learning_rate='one_cycle', which "
+            "has its own rise."
+        )
+    if held_out is None:
+        _refuse_in_partial_fit(estimator, has_plan)
+        return
+    X_val, y_val, sample_weight_val = held_out
+    if (X_val is None) != (y_val is None):
+        given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
+        raise ValueError(f"{given} is provided, but {missing} was not provided.")
+    if X_val is None and sample_weight_val is not None:
+        raise ValueError("sample_weight_val is provided, but X_val was not provided.")
+    if X_val is not None and estimator.solver == "lbfgs":
+        raise ValueError(
+            "X_val and y_val are passed to fit, but solver='lbfgs' makes no use of validation data."
+        )
+
+
+def _refuse_in_partial_fit(estimator: Any, has_plan: bool) -> None:
+    if estimator.early_stopping:
+        raise ValueError("partial_fit does not support early_stopping=True")
+    if has_plan:
+        raise ValueError(
+            f"partial_fit does not support learning_rate={estimator.learning_rate!r}, which needs "
+            "to know the number of steps. Pass a callable that maps the step to the rate."
+        )
+    if not isinstance(estimator.warmup_steps, Integral):
+        raise ValueError(
+            f"partial_fit does not support warmup_steps={estimator.warmup_steps}, a share of all "
+            "steps, whose number it does not know. Pass an int."
+        )
+    class_weight = getattr(estimator, "class_weight", None)
+    if "balanced" in (class_weight if isinstance(class_weight, list) else [class_weight]):
+        raise ValueError(
+            "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' "
+            "weights, use compute_class_weight('balanced', classes=classes, y=y). In place of y "
+            "you can use a large enough sample of the full training set target to properly "
+            "estimate the class frequency distributions. Pass the resulting weights as the "
+            "class_weight parameter."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from fastmlp.estimators._base import BaseMLP, constraints_for
+from fastmlp.estimators._class_weight import class_weighting
+from fastmlp.estimators._samples import Source, checked_batches
 from fastmlp.training.data import kernel_data
 
 __all__ = ["MLPClassifier"]
@@ -53,11 +56,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     batch_size : int or "auto", default="auto"
         Samples per step: 1 is stochastic descent, the number of samples batch descent,
         anything between mini-batch descent. ``"auto"`` is ``min(200, n_samples)``.
-    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Schedule, for ``solver="sgd"``: constant; ``learning_rate_init / (t + 1) ** power_t``
-        after t samples; or divided by 5 whenever there is no more improvement.
+    learning_rate : str or callable, default="constant"
+        Schedule. For ``solver="sgd"``, and ignored by the others as in scikit-learn:
+        ``"constant"``; ``"invscaling"``, ``learning_rate_init / (t + 1) ** power_t`` after t
+        samples; ``"adaptive"``, divided by 5 whenever there is no more improvement.
+        For every solver but ``"lbfgs"``: ``"cosine"``, ``"one_cycle"`` (a rise from 1/25 of
+        `learning_rate_init` in the first 30 % of the steps, then a longer fall) and ``"step"``
+        (a tenth after half of the steps, a hundredth after three quarters), each over all steps
+        of `max_iter` epochs; or a callable that maps the step, counted from 0 over the whole
+        fit, to its rate.
     learning_rate_init : float, default=0.001
-        Initial learning rate.
+        Initial learning rate; the largest one for ``"cosine"``, ``"one_cycle"`` and ``"step"``.
+        Not used with a callable.
     power_t : float, default=0.5
         Exponent of ``"invscaling"``.
     max_iter : int, default=200
@@ -69,8 +79,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         results repeatable.
     tol : float, default=0.0001
         Improvements smaller than this do not count.
-    verbose : bool, default=False
-        Whether to print the loss of each epoch.
+    verbose : bool, int or "progress", default=False
+        Whether to print the loss of each epoch, as scikit-learn does, or show a progress bar.
     warm_start : bool, default=False
         Whether `fit` goes on from the last solution.
     momentum : float, default=0.9
@@ -78,8 +88,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     nesterovs_momentum : bool, default=True
         Whether that momentum is Nesterov's.
     early_stopping : bool, default=False
-        Whether to hold out validation data, stop when its score no longer improves, and keep
-        the weights of the best epoch.
+        Whether to hold out validation data, or to take those passed to `fit`, stop when their
+        score no longer improves, and keep the weights of the best epoch.
     validation_fraction : float, default=0.1
         Share of the samples to hold out.
     beta_1, beta_2 : float, default=0.9 and 0.999
@@ -110,6 +120,28 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Threads that share each step. None is the cores that are free, and 1 inside a joblib
         worker; -1 is all. Small work stays on one thread. Results do not depend on it beyond
         rounding, and repeat bit for bit for a given number.
+    warmup_steps : int or float, default=0
+        Steps at the beginning in which the rate rises linearly, step t having ``(t + 1) /
+        warmup_steps`` of it; a float in (0, 1) is a share of all steps. For every solver but
+        ``"lbfgs"``.
+    time_limit : float or None, default=None
+        Seconds after which no further epoch (iteration) is begun. There is no warning then:
+        `stop_reason_` says it.
+    scoring : str, callable or None, default=None
+        What early stopping goes by: None is the default score of `score`, ``"loss"`` the negative
+        loss, without penalty; or the name of a scorer, or ``scorer(estimator, X, y)``, which also
+        gets ``sample_weight`` where there are weights.
+    callbacks : list of callable or None, default=None
+        Each is called after every epoch (iteration) with one
+        :class:`~fastmlp.estimators.callbacks.Epoch`, and ends training by returning True.
+    class_weight : dict, "balanced", list or None, default=None
+        Weight of each class, by which the weights of its samples are multiplied; 1 for classes
+        left out. ``"balanced"`` is ``n_samples / (n_classes * n_samples_of_the_class)``. For
+        several labels per sample ``"balanced"`` or a list of one such dict per label, whose
+        weights are multiplied.
+    stratify : bool or None, default=None
+        Whether the validation data are split off with the same shares of the classes. None is
+        scikit-learn's rule: only where there are two classes.
 
     Attributes
     ----------
@@ -145,6 +177,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Score of each epoch on the held-out data; None without early stopping.
     best_validation_score_ : float or None
         Best of these scores; None without early stopping.
+    validation_loss_curve_ : list of float or None
+        Loss of the held-out data after each epoch, without penalty; None without such data; not
+        for ``"lbfgs"``.
+    stop_reason_ : str
+        Why training ended: ``"converged"``, ``"max_iter"``, ``"time_limit"``, ``"callback"``,
+        ``"interrupted"``, ``"diverged"`` or, only for ``"lbfgs"``, ``"abnormal"``.
 
     See Also
     --------
@@ -182,14 +220,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        learning_rate: str | Callable[[int], float] = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
         random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
-        verbose: bool = False,
+        verbose: bool | str = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
@@ -205,6 +243,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         out_activation: str | None = None,
         weight_init: Any = None,
         n_jobs: int | None = None,
+        warmup_steps: float = 0,
+        time_limit: float | None = None,
+        scoring: str | Callable[..., float] | None = None,
+        callbacks: Any = None,
+        class_weight: Any = None,
+        stratify: bool | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -234,6 +278,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.out_activation = out_activation
         self.weight_init = weight_init
         self.n_jobs = n_jobs
+        self.warmup_steps = warmup_steps
+        self.time_limit = time_limit
+        self.scoring = scoring
+        self.callbacks = callbacks
+        self.class_weight = class_weight
+        self.stratify = stratify
 
     # -- targets ------------------------------------------------------------------------------
 
@@ -297,13 +347,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"`self.classes_` has {self.classes_}. 'y' has {classes}."
             )
 
+    def _class_weighting(self, y: Any) -> Callable[[Any], Floats] | None:
+        return class_weighting(
+            self.class_weight, self.classes_, y, is_multilabel=self._is_multilabel
+        )
+
     def _loss_and_output(self) -> tuple[str, str]:
         output = "logistic" if self._is_multilabel or self.n_outputs_ == 1 else "softmax"
         return (self.loss if self.loss == "squared_error" else f"{output}_cross_entropy"), output
 
     def _stratification(self, targets: Floats) -> Floats | None:
         # scikit-learn stratifies where there is one output: two classes.
-        return targets != 0 if self.n_outputs_ == 1 else None
+        if not (self.n_outputs_ == 1 if self.stratify is None else self.stratify):
+            return None
+        return targets != 0 if self.n_outputs_ == 1 else targets
 
     def _validation_score(self, outputs: Floats, targets: Floats, weights: Floats | None) -> float:
         if self._is_multilabel or self.n_outputs_ == 1:
@@ -373,7 +430,35 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
                 f"{known!r}"
             )
-        return self._fit(X, y, sample_weight, is_incremental=True)
+        return self._fit(Source(X, y, sample_weight))
+
+    @available_if(BaseMLP._check_solver)
+    def fit_batches(self, batches: Iterable[Any], *, classes: ArrayLike | None = None) -> Self:
+        """Train once on each of several batches, which need never be in memory together.
+
+        The same as calling `partial_fit` with each of them in turn.
+
+        Parameters
+        ----------
+        batches : iterable of (X, y) or (X, y, sample_weight)
+            Batches of any size, each of which is trained on in steps of `batch_size` samples.
+            A generator is asked for one after another.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that will ever occur; needed unless the model has seen them before.
+
+        Returns
+        -------
+        self : object
+            The model.
+
+        Raises
+        ------
+        ValueError
+            If there is no batch or one is no such tuple, or as for `partial_fit`.
+        """
+        for X, y, sample_weight in checked_batches(batches):
+            self.partial_fit(X, y, sample_weight, classes)
+        return self
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict labels.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.metaestimators import available_if
 
 from fastmlp.estimators._base import BaseMLP, constraints_for
+from fastmlp.estimators._samples import Source, checked_batches
 from fastmlp.kernels.activations import ACTIVATIONS
 
 __all__ = ["MLPRegressor"]
@@ -44,11 +46,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     batch_size : int or "auto", default="auto"
         Samples per step: 1 is stochastic descent, the number of samples batch descent,
         anything between mini-batch descent. ``"auto"`` is ``min(200, n_samples)``.
-    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Schedule, for ``solver="sgd"``: constant; ``learning_rate_init / (t + 1) ** power_t``
-        after t samples; or divided by 5 whenever there is no more improvement.
+    learning_rate : str or callable, default="constant"
+        Schedule. For ``solver="sgd"``, and ignored by the others as in scikit-learn:
+        ``"constant"``; ``"invscaling"``, ``learning_rate_init / (t + 1) ** power_t`` after t
+        samples; ``"adaptive"``, divided by 5 whenever there is no more improvement.
+        For every solver but ``"lbfgs"``: ``"cosine"``, ``"one_cycle"`` (a rise from 1/25 of
+        `learning_rate_init` in the first 30 % of the steps, then a longer fall) and ``"step"``
+        (a tenth after half of the steps, a hundredth after three quarters), each over all steps
+        of `max_iter` epochs; or a callable that maps the step, counted from 0 over the whole
+        fit, to its rate.
     learning_rate_init : float, default=0.001
-        Initial learning rate.
+        Initial learning rate; the largest one for ``"cosine"``, ``"one_cycle"`` and ``"step"``.
+        Not used with a callable.
     power_t : float, default=0.5
         Exponent of ``"invscaling"``.
     max_iter : int, default=200
@@ -60,8 +69,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         results repeatable.
     tol : float, default=0.0001
         Improvements smaller than this do not count.
-    verbose : bool, default=False
-        Whether to print the loss of each epoch.
+    verbose : bool, int or "progress", default=False
+        Whether to print the loss of each epoch, as scikit-learn does, or show a progress bar.
     warm_start : bool, default=False
         Whether `fit` goes on from the last solution.
     momentum : float, default=0.9
@@ -69,8 +78,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     nesterovs_momentum : bool, default=True
         Whether that momentum is Nesterov's.
     early_stopping : bool, default=False
-        Whether to hold out validation data, stop when its score no longer improves, and keep
-        the weights of the best epoch.
+        Whether to hold out validation data, or to take those passed to `fit`, stop when their
+        score no longer improves, and keep the weights of the best epoch.
     validation_fraction : float, default=0.1
         Share of the samples to hold out.
     beta_1, beta_2 : float, default=0.9 and 0.999
@@ -99,6 +108,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Threads that share each step. None is the cores that are free, and 1 inside a joblib
         worker; -1 is all. Small work stays on one thread. Results do not depend on it beyond
         rounding, and repeat bit for bit for a given number.
+    warmup_steps : int or float, default=0
+        Steps at the beginning in which the rate rises linearly, step t having ``(t + 1) /
+        warmup_steps`` of it; a float in (0, 1) is a share of all steps. For every solver but
+        ``"lbfgs"``.
+    time_limit : float or None, default=None
+        Seconds after which no further epoch (iteration) is begun. There is no warning then:
+        `stop_reason_` says it.
+    scoring : str, callable or None, default=None
+        What early stopping goes by: None is the default score of `score`, ``"loss"`` the negative
+        loss, without penalty; or the name of a scorer, or ``scorer(estimator, X, y)``, which also
+        gets ``sample_weight`` where there are weights.
+    callbacks : list of callable or None, default=None
+        Each is called after every epoch (iteration) with one
+        :class:`~fastmlp.estimators.callbacks.Epoch`, and ends training by returning True.
 
     Attributes
     ----------
@@ -132,6 +155,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Score of each epoch on the held-out data; None without early stopping.
     best_validation_score_ : float or None
         Best of these scores; None without early stopping.
+    validation_loss_curve_ : list of float or None
+        Loss of the held-out data after each epoch, without penalty; None without such data; not
+        for ``"lbfgs"``.
+    stop_reason_ : str
+        Why training ended: ``"converged"``, ``"max_iter"``, ``"time_limit"``, ``"callback"``,
+        ``"interrupted"``, ``"diverged"`` or, only for ``"lbfgs"``, ``"abnormal"``.
 
     See Also
     --------
@@ -164,14 +193,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        learning_rate: str | Callable[[int], float] = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
         random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
-        verbose: bool = False,
+        verbose: bool | str = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
@@ -186,6 +215,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         out_activation: str | None = None,
         weight_init: Any = None,
         n_jobs: int | None = None,
+        warmup_steps: float = 0,
+        time_limit: float | None = None,
+        scoring: str | Callable[..., float] | None = None,
+        callbacks: Any = None,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -215,6 +248,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.out_activation = out_activation
         self.weight_init = weight_init
         self.n_jobs = n_jobs
+        self.warmup_steps = warmup_steps
+        self.time_limit = time_limit
+        self.scoring = scoring
+        self.callbacks = callbacks
 
     # -- targets ------------------------------------------------------------------------------
 
@@ -277,7 +314,33 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ValueError
             As for `fit`.
         """
-        return self._fit(X, y, sample_weight, is_incremental=True)
+        return self._fit(Source(X, y, sample_weight))
+
+    @available_if(BaseMLP._check_solver)
+    def fit_batches(self, batches: Iterable[Any]) -> Self:
+        """Train once on each of several batches, which need never be in memory together.
+
+        The same as calling `partial_fit` with each of them in turn.
+
+        Parameters
+        ----------
+        batches : iterable of (X, y) or (X, y, sample_weight)
+            Batches of any size, each of which is trained on in steps of `batch_size` samples.
+            A generator is asked for one after another.
+
+        Returns
+        -------
+        self : object
+            The model.
+
+        Raises
+        ------
+        ValueError
+            If there is no batch or one is no such tuple, or as for `partial_fit`.
+        """
+        for X, y, sample_weight in checked_batches(batches):
+            self.partial_fit(X, y, sample_weight)
+        return self
 
     def predict(self, X: Any) -> Floats:
         """Predict targets.

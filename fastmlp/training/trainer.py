@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.training.engine import Engine
-from fastmlp.training.schedules import Constant
+from fastmlp.training.schedules import Schedule
 
 __all__ = ["DivergenceError", "Progress", "Stop", "fit_epochs"]
 
@@ -21,9 +22,14 @@ Floats = NDArray[Any]
 class Stop(Enum):
     """Why training ended."""
 
-    CONVERGED = "no improvement"
-    MAX_ITER = "all epochs done"
-    INTERRUPTED = "interrupted by the user"
+    CONVERGED = "converged"
+    MAX_ITER = "max_iter"
+    TIME_LIMIT = "time_limit"
+    CALLBACK = "callback"
+    INTERRUPTED = "interrupted"
+    DIVERGED = "diverged"
+    # L-BFGS found no better point though there should be one.
+    ABNORMAL = "abnormal"
 
 
 class DivergenceError(ArithmeticError):
@@ -46,6 +52,14 @@ class Progress:
         Loss of each epoch.
     best_loss : float or None
         Smallest loss; None under early stopping.
+    learning_rate : float
+        Rate of the last step; nan where steps have none (L-BFGS).
+    validation_loss : float or None
+        Loss of the held-out samples after the last epoch; None without such samples.
+    validation_loss_curve : list of float or None
+        That loss after each epoch, nan after epochs without such samples.
+    validation_score : float or None
+        Score of the held-out samples after the last epoch; None without early stopping.
     validation_scores : list of float or None
         Validation score of each epoch; None without early stopping.
     best_validation_score : float or None
@@ -54,6 +68,8 @@ class Progress:
         Parameters at the best score.
     no_improvement_count : int
         Epochs since the loss or score last improved by more than tol.
+    stop : Stop or None
+        Why training ended; None while it goes on.
     """
 
     n_iter: int = 0
@@ -61,10 +77,15 @@ class Progress:
     loss: float = np.nan
     loss_curve: list[float] = field(default_factory=list)
     best_loss: float | None = np.inf
+    learning_rate: float = np.nan
+    validation_loss: float | None = None
+    validation_loss_curve: list[float] | None = None
+    validation_score: float | None = None
     validation_scores: list[float] | None = None
     best_validation_score: float | None = None
     best_params: Floats | None = None
     no_improvement_count: int = 0
+    stop: Stop | None = None
 
     @classmethod
     def start(cls, early_stopping: bool) -> Progress:
@@ -96,6 +117,20 @@ class Progress:
         self.no_improvement_count = self.no_improvement_count + 1 if self.loss > best - tol else 0
         self.best_loss = min(self.loss, best)
 
+    def note_validation_loss(self, loss: float) -> None:
+        """Note the loss of the held-out samples after the last epoch.
+
+        Parameters
+        ----------
+        loss : float
+            Their mean loss.
+        """
+        curve = self.validation_loss_curve or []
+        n_missing = len(self.loss_curve) - 1 - len(curve)
+        self.validation_loss = loss
+        self.validation_loss_curve = [*curve, *[np.nan] * n_missing] if n_missing > 0 else curve
+        self.validation_loss_curve.append(loss)
+
     def judge_score(self, score: float, tol: float, params: Floats) -> None:
         """Compare a validation score with the best, and keep the parameters of the best.
 
@@ -110,6 +145,7 @@ class Progress:
         """
         if self.validation_scores is None or self.best_validation_score is None:
             self.validation_scores, self.best_validation_score = [], -np.inf
+        self.validation_score = score
         self.validation_scores.append(score)
         has_improved = not score < self.best_validation_score + tol
         self.no_improvement_count = 0 if has_improved else self.no_improvement_count + 1
@@ -122,15 +158,17 @@ def fit_epochs(
     engine: Engine,
     order: NDArray[np.int64],
     progress: Progress,
-    schedule: Constant,
+    schedule: Schedule,
     random_state: np.random.RandomState,
     *,
     max_iter: int,
     shuffle: bool,
     tol: float,
     n_iter_no_change: float,
-    score: Callable[[], float] | None = None,
+    validate: Callable[[], tuple[float, float | None]] | None = None,
     report: Callable[[str], None] | None = None,
+    time_limit: float | None = None,
+    after_epoch: Callable[[Progress], bool] | None = None,
 ) -> Stop:
     """Train for some epochs, or until there is no more improvement.
 
@@ -139,10 +177,11 @@ def fit_epochs(
     engine : Engine
         An engine that was entered.
     order : ndarray of int64, shape (n_samples,)
-        Which samples, in which order; shuffled orders are permutations of it.
+        Which samples, in which order. **Overwritten** by the order of the last epoch if
+        `shuffle`.
     progress : Progress
         **Overwritten.**
-    schedule : Constant
+    schedule : Schedule
         Learning rates. **Overwritten** as training proceeds.
     random_state : numpy.random.RandomState
         Draws one permutation per epoch if `shuffle`.
@@ -154,16 +193,22 @@ def fit_epochs(
         Smaller improvements do not count.
     n_iter_no_change : float
         Epochs without improvement that are allowed.
-    score : callable or None
-        Returns the validation score of the engine's current parameters; decides instead of the
-        loss where given.
+    validate : callable or None
+        Returns loss and score of held-out samples for the engine's current parameters. The score
+        decides instead of the training loss, unless it is None.
     report : callable or None
         Gets a line of text for the user now and then.
+    time_limit : float or None
+        Seconds after which no further epoch is begun.
+    after_epoch : callable or None
+        Called with the progress after each epoch, when all else is done: the state is that from
+        which training could go on, and ``progress.stop`` says whether it is going to. Training
+        ends if it returns True.
 
     Returns
     -------
     Stop
-        Why training ended.
+        Why training ended; also in ``progress.stop``.
 
     Raises
     ------
@@ -173,13 +218,15 @@ def fit_epochs(
     """
     in_order = not shuffle and bool(np.array_equal(order, np.arange(order.size)))
     finite_params = engine.params.copy()
-    progress.n_iter = 0
+    progress.n_iter, progress.stop = 0, None if max_iter > 0 else Stop.MAX_ITER
+    progress.validation_loss = progress.validation_score = None
+    started = time.perf_counter()
     try:
-        for _ in range(max_iter):
+        while progress.stop is None:
             if shuffle:
                 permutation = np.arange(order.size)
                 random_state.shuffle(permutation)
-                order = order[permutation]
+                order[:] = order[permutation]
             rates = schedule.rates(engine.n_batches)
             if engine.is_whole_batch:
                 loss = engine.run_epoch(np.arange(order.size), True, rates)
@@ -187,34 +234,78 @@ def fit_epochs(
                 loss = engine.run_epoch(order, in_order, rates)
             if np.isnan(loss) or not np.isfinite(engine.params).all():
                 engine.params[:] = finite_params
+                progress.stop = Stop.DIVERGED
                 raise DivergenceError
             finite_params[:] = engine.params
             progress.n_iter += 1
             progress.loss = loss
             progress.samples_seen += order.size
             progress.loss_curve.append(loss)
+            progress.learning_rate = float(rates[-1])
             if report:
                 report(f"Iteration {progress.n_iter}, loss = {loss:.8f}")
-            if score is None:
-                progress.judge_loss(tol)
-            else:
-                progress.judge_score(score(), tol, engine.params)
-                if report and progress.validation_scores:
-                    report(f"Validation score: {progress.validation_scores[-1]:f}")
+            _judge(progress, engine.params, tol, validate, report)
             schedule.after_epoch(progress.samples_seen)
             if progress.no_improvement_count > n_iter_no_change:
-                decision = schedule.on_plateau()
-                if report:
-                    what = "Training loss" if score is None else "Validation score"
-                    report(
-                        f"{what} did not improve more than tol={tol:f} for "
-                        f"{n_iter_no_change} consecutive epochs. {decision}"
-                    )
-                if decision.endswith("Stopping."):
-                    return Stop.CONVERGED
-                progress.no_improvement_count = 0
+                _meet_plateau(progress, schedule, tol, n_iter_no_change, report)
+            if progress.stop is not Stop.CONVERGED:
+                if progress.n_iter >= max_iter:
+                    progress.stop = Stop.MAX_ITER
+                elif time_limit is not None and time.perf_counter() - started >= time_limit:
+                    progress.stop = Stop.TIME_LIMIT
+                    if report:
+                        report(f"time_limit={time_limit} is over. Stopping.")
+            if (
+                after_epoch is not None
+                and after_epoch(progress)
+                and progress.stop is not Stop.CONVERGED
+            ):
+                progress.stop = Stop.CALLBACK
     except KeyboardInterrupt:
         if not np.isfinite(engine.params).all():
             engine.params[:] = finite_params
-        return Stop.INTERRUPTED
-    return Stop.MAX_ITER
+        progress.stop = Stop.INTERRUPTED
+    return progress.stop
+
+
+def _judge(
+    progress: Progress,
+    params: Floats,
+    tol: float,
+    validate: Callable[[], tuple[float, float | None]] | None,
+    report: Callable[[str], None] | None,
+) -> None:
+    """Compare what the epoch reached with the best so far."""
+    score = None
+    if validate is not None:
+        loss, score = validate()
+        progress.note_validation_loss(loss)
+    if score is not None:
+        progress.judge_score(score, tol, params)
+    else:
+        progress.judge_loss(tol)
+    if report and progress.validation_score is not None:
+        report(f"Validation score: {progress.validation_score:f}")
+    elif report and progress.validation_loss is not None:
+        report(f"Validation loss: {progress.validation_loss:.8f}")
+
+
+def _meet_plateau(
+    progress: Progress,
+    schedule: Schedule,
+    tol: float,
+    n_iter_no_change: float,
+    report: Callable[[str], None] | None,
+) -> None:
+    """Let the schedule lower its rate, or stop."""
+    decision = schedule.on_plateau()
+    if report:
+        what = "Training loss" if progress.validation_score is None else "Validation score"
+        report(
+            f"{what} did not improve more than tol={tol:f} for {n_iter_no_change} consecutive "
+            f"epochs. {decision}"
+        )
+    if decision.endswith("Stopping."):
+        progress.stop = Stop.CONVERGED
+    else:
+        progress.no_improvement_count = 0

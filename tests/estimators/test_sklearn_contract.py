@@ -81,14 +81,12 @@ BAD_VALUES = {
     "solver": ["newton", None],
     "alpha": [-1e-9, np.nan, "0.1", None, 1j],
     "batch_size": [0, -3, 2.5, "all", None],
-    "learning_rate": ["cosine", 0.1],
     "learning_rate_init": [0, -0.1, np.nan, "fast"],
     "power_t": [-0.5, "1", np.nan],
     "max_iter": [0, -1, 10.0, np.inf],
     "shuffle": [1, "yes", None],
     "random_state": [-1, "seed", 1.5, np.random.default_rng(0)],
     "tol": [-1e-4, np.nan, "small"],
-    "verbose": [-1, "loud", None, 1.5],
     "warm_start": [0, "yes", None],
     "momentum": [-0.1, 1.1, np.nan, "0.9"],
     "nesterovs_momentum": [1, "yes", None],
@@ -138,6 +136,13 @@ def test_bad_parameter_gets_the_words_of_scikit_learn(name, parameter, value):
         ("MLPClassifier", {"activation": ["relu"], "hidden_layer_sizes": (3, 3)}),
         ("MLPClassifier", {"out_activation": "sine"}),
         ("MLPClassifier", {"loss": "hinge"}),
+        ("MLPClassifier", {"learning_rate": "linear"}),
+        ("MLPClassifier", {"learning_rate": 0.1}),
+        ("MLPClassifier", {"learning_rate": ["cosine"]}),
+        ("MLPClassifier", {"verbose": -1}),
+        ("MLPClassifier", {"verbose": "loud"}),
+        ("MLPClassifier", {"verbose": None}),
+        ("MLPClassifier", {"verbose": 1.5}),
         ("MLPRegressor", {"loss": "hinge"}),
         ("MLPRegressor", {"loss": None}),
         ("MLPRegressor", {"activation_slope": "steep"}),
@@ -354,9 +359,16 @@ def test_verbose_prints_what_scikit_learn_prints(arguments, capsys):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_metadata_routing_is_that_of_scikit_learn(name):
-    ours, theirs = (str(getattr(package, name)().get_metadata_routing()) for package in PACKAGES)
-    assert ours == theirs
+def test_metadata_routing_is_that_of_scikit_learn_and_of_validation_data(name):
+    ours, theirs = (vars(getattr(package, name)().get_metadata_routing()) for package in PACKAGES)
+    for method, requests in theirs.items():
+        if not hasattr(requests, "requests"):
+            continue
+        expected = dict(requests.requests)
+        if method == "fit":
+            expected |= dict.fromkeys(("X_val", "y_val", "sample_weight_val"))
+        assert ours[method].requests == expected
+    assert "fit" in theirs
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

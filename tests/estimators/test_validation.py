@@ -30,9 +30,14 @@ CONSTRAINTS = parameter_constraints(
     loss_names=("squared_error", "poisson"),
     solver_names=("lbfgs", "sgd", "adam"),
     weight_init_names=("he_normal", "orthogonal"),
+    learning_rate_names=("constant", "invscaling", "adaptive"),
 )
 SKLEARN_ESTIMATORS = (MLPClassifier, MLPRegressor)
-OWN_PARAMETERS = ("activation_slope", "out_activation", "weight_init", "n_jobs")
+OWN_PARAMETERS = (
+    *("activation_slope", "out_activation", "weight_init", "n_jobs"),
+    *("warmup_steps", "time_limit", "scoring"),
+    *("callbacks", "class_weight", "stratify"),
+)
 
 
 class OwnParameters(BaseEstimator):
@@ -44,12 +49,24 @@ class OwnParameters(BaseEstimator):
         out_activation=None,
         weight_init=None,
         n_jobs=None,
+        warmup_steps=0,
+        time_limit=None,
+        scoring=None,
+        callbacks=None,
+        class_weight=None,
+        stratify=None,
         extra=None,
     ):
         self.activation_slope = activation_slope
         self.out_activation = out_activation
         self.weight_init = weight_init
         self.n_jobs = n_jobs
+        self.warmup_steps = warmup_steps
+        self.time_limit = time_limit
+        self.scoring = scoring
+        self.callbacks = callbacks
+        self.class_weight = class_weight
+        self.stratify = stratify
         self.extra = extra
 
 
@@ -82,9 +99,21 @@ def sklearn_refusal(estimator):
     message = re.sub(
         r"among \{(.*?)\}", lambda m: f"among {{{', '.join(sorted(m[1].split(', ')))}}}", message
     )
+    return with_own_choices(message)
+
+
+def with_own_choices(message):
+    """Add what fastmlp accepts beyond scikit-learn to a message of scikit-learn's."""
     if message.startswith("The 'activation'"):
-        message = message.replace(
+        return message.replace(
             "}. Got", "} or an array-like of one such name per hidden layer. Got"
+        )
+    if message.startswith("The 'learning_rate' "):
+        return message.replace("}. Got", "} or a callable. Got")
+    if message.startswith("The 'verbose'"):
+        return message.replace(
+            " or an instance of 'numpy.bool'. Got",
+            ", an instance of 'numpy.bool' or a str among {'progress'}. Got",
         )
     return message
 
@@ -286,6 +315,38 @@ SLOPES = (
     + [
         ("n_jobs", value, "None or a non-zero int")
         for value in [0, 0.5, 1.0, "2", NAN, [1], False, np.int64(0)]
+    ]
+    + [
+        ("warmup_steps", value, "an int in the range [0, inf) or a float in the range (0.0, 1.0)")
+        for value in [-1, 1.0, 1.5, 0.0, -0.5, NAN, INF, "10", None, [1]]
+    ]
+    + [
+        ("time_limit", value, "None or a float in the range (0.0, inf)")
+        for value in [0, -1, 0.0, NAN, INF, "1 s", [1]]
+    ]
+    + [
+        ("scoring", value, "None, an instance of 'str' or a callable")
+        for value in [1, ["accuracy"], {"a": "accuracy"}, NAN]
+    ]
+    + [
+        ("callbacks", value, "None or a list or tuple of callables")
+        for value in [print, "print", [None], [print, 1], {print}, 1]
+    ]
+    + [
+        (
+            "class_weight",
+            value,
+            "a str among {'balanced'}, an instance of 'dict', an instance of 'list' or None",
+        )
+        for value in ["equal", 1.0, (1, 2), {1}, NAN]
+    ]
+    + [
+        (
+            "stratify",
+            value,
+            "None, an instance of 'bool' or an instance of 'numpy.bool'",
+        )
+        for value in [0, 1, "yes", [True], NAN]
     ],
 )
 def test_bad_value_of_own_parameter(name, value, wanted):
@@ -299,7 +360,13 @@ def test_bad_value_of_own_parameter(name, value, wanted):
     [("activation_slope", value) for value in [None, 0, -1, 0.3, np.float32(2), (), [1, 2.5]]]
     + [("out_activation", value) for value in [None, "identity", "logistic"]]
     + [("weight_init", value) for value in [None, "he_normal", ([], []), [[[[1.0]]], ([0.0],)]]]
-    + [("n_jobs", value) for value in [None, 1, 2, -1, np.int64(-2)]],
+    + [("n_jobs", value) for value in [None, 1, 2, -1, np.int64(-2)]]
+    + [("warmup_steps", value) for value in [0, 1, 1000, np.int64(5), 0.1, np.float32(0.5)]]
+    + [("time_limit", value) for value in [None, 1, 0.001, 1e9, np.float32(2)]]
+    + [("scoring", value) for value in [None, "loss", "accuracy", max]]
+    + [("callbacks", value) for value in [None, [], (), [print], (print, max)]]
+    + [("class_weight", value) for value in [None, "balanced", {}, {0: 1.5}, [{0: 1}, None]]]
+    + [("stratify", value) for value in [None, *BOOLEANS]],
 )
 def test_good_value_of_own_parameter_passes(name, value):
     validate_parameters(OwnParameters(**{name: value}), CONSTRAINTS)

@@ -1,8 +1,11 @@
 """The loop over epochs: the twin's trajectory, when it stops, and what a failure leaves behind."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from fastmlp.training import trainer
 from fastmlp.training.schedules import SCHEDULES
 from fastmlp.training.trainer import DivergenceError, Progress, Stop, fit_epochs
 from tests import reference
@@ -25,7 +28,7 @@ def fit(
 ):  # fmt: skip
     """Train a problem; return why it ended and the progress."""
     order = np.arange(len(problem.X)) if order is None else order
-    progress = progress or Progress.start("score" in options)
+    progress = progress or Progress.start("validate" in options)
     with problem.engine(optimizer, batch_size=batch_size, **dict(engine_options)) as engine:
         stop = fit_epochs(
             engine, order, progress, SCHEDULES[schedule](rate, 0.5), np.random.RandomState(seed),
@@ -189,12 +192,12 @@ def test_validation_score_decides():
     scores = iter([0.1, 0.5, 0.5001, 0.4, 0.3, 0.2, 0.1])
     kept, lines = [], []
 
-    def score():
+    def validate():
         kept.append(problem.params.copy())
-        return next(scores)
+        return 10.0 * len(kept), next(scores)
 
     stop, progress = fit(
-        problem, max_iter=50, n_iter_no_change=2, tol=0.01, score=score, report=lines.append
+        problem, max_iter=50, n_iter_no_change=2, tol=0.01, validate=validate, report=lines.append
     )
     assert stop is Stop.CONVERGED
     # The third is better, but not by more than tol: it counts as none and is kept nevertheless.
@@ -203,8 +206,116 @@ def test_validation_score_decides():
     np.testing.assert_array_equal(progress.best_params, kept[2])
     np.testing.assert_array_equal(problem.params, kept[4])
     assert progress.best_loss is None
+    assert progress.validation_loss_curve == [10, 20, 30, 40, 50]
+    assert (progress.validation_loss, progress.validation_score) == (50, 0.3)
     assert "Validation score: 0.500100" in lines
     assert lines[-1].startswith("Validation score did not improve")
+
+
+def test_validation_loss_is_noted_where_no_score_decides():
+    lines, losses = [], iter([3.0, 1.0, 2.0, 4.0])
+    progress = Progress()
+    fit(make_problem(), max_iter=1, progress=progress)
+    stop, _ = fit(
+        make_problem(), max_iter=4, tol=0, validate=lambda: (next(losses), None),
+        report=lines.append, progress=progress,
+    )  # fmt: skip
+    assert stop is Stop.MAX_ITER
+    # One value per epoch, also for the epoch that had no such samples.
+    assert len(progress.validation_loss_curve) == len(progress.loss_curve) == 5
+    np.testing.assert_array_equal(progress.validation_loss_curve, [np.nan, 3, 1, 2, 4])
+    assert progress.best_loss == min(progress.loss_curve)
+    assert progress.validation_scores is None
+    assert lines[1] == "Validation loss: 3.00000000"
+    fit(make_problem(), max_iter=1, progress=progress)
+    assert progress.validation_loss is None
+
+
+# --------------------------------------------------------------------------------------
+# The hook after each epoch, and the time limit
+# --------------------------------------------------------------------------------------
+
+
+def test_hook_comes_after_all_bookkeeping():
+    seen = []
+
+    def after_epoch(progress):
+        seen.append(
+            (
+                progress.n_iter, progress.loss_curve[-1], progress.samples_seen,
+                progress.best_loss, progress.no_improvement_count, progress.stop,
+            )
+        )  # fmt: skip
+        return False
+
+    stop, progress = fit(
+        make_problem(), max_iter=50, tol=100, n_iter_no_change=2, after_epoch=after_epoch
+    )
+    assert stop is progress.stop is Stop.CONVERGED
+    best = np.minimum.accumulate(progress.loss_curve)
+    assert seen == [
+        (k, progress.loss_curve[k - 1], 17 * k, best[k - 1], k - 1, None) for k in (1, 2, 3)
+    ] + [(4, progress.loss_curve[3], 68, best[3], 3, Stop.CONVERGED)]
+
+
+def test_hook_sees_the_rate_of_the_next_epoch_already_decided():
+    rates = []
+    schedule = SCHEDULES["adaptive"](0.001, 0.5)
+    problem = make_problem()
+    with problem.engine("sgd", batch_size=8) as engine:
+        fit_epochs(
+            engine, np.arange(17), Progress(), schedule, np.random.RandomState(0), max_iter=4,
+            shuffle=True, tol=100, n_iter_no_change=1,
+            after_epoch=lambda progress: rates.append((progress.learning_rate, schedule.rate)),
+        )  # fmt: skip
+    assert rates == [(0.001, 0.001), (0.001, 0.001), (0.001, 0.0002), (0.0002, 0.0002)]
+
+
+@pytest.mark.parametrize("n_epochs", [1, 3, 5])
+def test_hook_ends_training(n_epochs):
+    problem, replay = make_problem(), make_problem()
+    stop, progress = fit(
+        problem, max_iter=5, after_epoch=lambda progress: progress.n_iter == n_epochs
+    )
+    assert stop is Stop.CALLBACK
+    assert progress.n_iter == n_epochs
+    fit(replay, max_iter=n_epochs)
+    np.testing.assert_array_equal(problem.params, replay.params)
+
+
+def test_training_goes_on_from_the_state_that_the_hook_sees():
+    problem, whole = make_problem(), make_problem()
+    order, rng, progress = np.arange(17), np.random.RandomState(0), Progress()
+    schedule = SCHEDULES["invscaling"](0.1, 0.5)
+    with problem.engine("nesterov", batch_size=8) as engine:
+        for _ in range(3):
+            fit_epochs(
+                engine, order, progress, schedule, rng, max_iter=10, shuffle=True, tol=0,
+                n_iter_no_change=100, after_epoch=lambda progress: progress.n_iter == 2,
+            )  # fmt: skip
+    fit(whole, "nesterov", 0.1, "invscaling", max_iter=6, tol=0)
+    np.testing.assert_array_equal(problem.params, whole.params)
+
+
+def tick(monkeypatch):
+    """Let a second pass whenever the trainer looks at the clock."""
+    clock = iter(np.arange(100.0))
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+
+
+def test_time_limit(monkeypatch):
+    tick(monkeypatch)
+    lines = []
+    stop, progress = fit(make_problem(), tol=0, time_limit=3, report=lines.append)
+    assert stop is Stop.TIME_LIMIT
+    assert progress.n_iter == 3
+    assert lines[-1] == "time_limit=3 is over. Stopping."
+
+
+def test_all_epochs_in_time(monkeypatch):
+    tick(monkeypatch)
+    stop, _ = fit(make_problem(), tol=0, max_iter=3, time_limit=3)
+    assert stop is Stop.MAX_ITER
 
 
 def test_progress_goes_on():
