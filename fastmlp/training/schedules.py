@@ -305,7 +305,8 @@ class Planned:
         """
         steps = np.arange(self.step, self.step + n_batches)
         self.step += n_batches
-        rates: Rates = self.peak * self.plan(np.clip(steps, 0, self.n_steps - 1), self.n_steps)
+        steps = np.minimum(np.maximum(steps, 0), self.n_steps - 1)
+        rates: Rates = self.peak * self.plan(steps, self.n_steps)
         return rates
 
     def after_epoch(self, samples_seen: int) -> None:
