@@ -430,7 +430,7 @@ class BaseMLP(
         """Whether the rate runs to an end, at which training is meant to be over."""
         return isinstance(self.learning_rate, str) and self.learning_rate in PLANS
 
-    def _make_schedule(self, n_steps: int) -> Schedule:
+    def _make_schedule(self, n_steps: int = 1) -> Schedule:
         learning_rate = self.learning_rate
         if isinstance(learning_rate, str) and learning_rate in SCHEDULES and self.solver != "sgd":
             learning_rate = "constant"

@@ -7,10 +7,11 @@ stochastic solver, and so does any callable that maps a step to a rate.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +35,10 @@ __all__ = [
 Rates = NDArray[np.float64]
 
 
-class Schedule(Protocol):
-    """What the loop over epochs asks of a schedule."""
+class Schedule(ABC):
+    """The rate of each step; the loop over epochs asks for it epoch by epoch."""
 
+    @abstractmethod
     def rates(self, n_batches: int) -> Rates:
         """Return the rates of the next epoch.
 
@@ -51,7 +53,7 @@ class Schedule(Protocol):
             One per step.
         """
 
-    def after_epoch(self, samples_seen: int) -> None:
+    def after_epoch(self, samples_seen: int) -> None:  # noqa: B027
         """Note the end of an epoch.
 
         Parameters
@@ -68,10 +70,11 @@ class Schedule(Protocol):
         str
             What is done about it, for the user; it ends with "Stopping." if training ends.
         """
+        return "Stopping."
 
 
 @dataclass
-class Constant:
+class Constant(Schedule):
     r"""The same rate throughout, :math:`\eta_t = \eta_0`.
 
     Parameters
@@ -103,25 +106,6 @@ class Constant:
             One per step.
         """
         return np.full(n_batches, self.rate)
-
-    def after_epoch(self, samples_seen: int) -> None:
-        """Note the end of an epoch.
-
-        Parameters
-        ----------
-        samples_seen : int
-            Samples trained on so far.
-        """
-
-    def on_plateau(self) -> str:
-        """Answer that there was no improvement for too long.
-
-        Returns
-        -------
-        str
-            What is done about it, for the user; it ends with "Stopping." if training ends.
-        """
-        return "Stopping."
 
 
 class InverseScaling(Constant):
@@ -270,7 +254,7 @@ PLANS: dict[str, Callable[[NDArray[np.int64], int], Rates]] = {
 
 
 @dataclass
-class Planned:
+class Planned(Schedule):
     """A rate that runs through a plan, of which the end is known.
 
     Parameters
@@ -305,31 +289,13 @@ class Planned:
         """
         steps = np.arange(self.step, self.step + n_batches)
         self.step += n_batches
-        rates: Rates = self.peak * self.plan(np.clip(steps, 0, self.n_steps - 1), self.n_steps)
+        steps = np.minimum(np.maximum(steps, 0), self.n_steps - 1)
+        rates: Rates = self.peak * self.plan(steps, self.n_steps)
         return rates
-
-    def after_epoch(self, samples_seen: int) -> None:
-        """Do nothing: steps are counted as they are taken.
-
-        Parameters
-        ----------
-        samples_seen : int
-            Not used.
-        """
-
-    def on_plateau(self) -> str:
-        """Stop.
-
-        Returns
-        -------
-        str
-            "Stopping."
-        """
-        return "Stopping."
 
 
 @dataclass
-class PerStep:
+class PerStep(Schedule):
     """A rate that is any function of the step.
 
     Parameters
@@ -377,28 +343,9 @@ class PerStep:
                 )
         return np.array([float(value) for value in values])
 
-    def after_epoch(self, samples_seen: int) -> None:
-        """Do nothing: steps are counted as they are taken.
-
-        Parameters
-        ----------
-        samples_seen : int
-            Not used.
-        """
-
-    def on_plateau(self) -> str:
-        """Stop.
-
-        Returns
-        -------
-        str
-            "Stopping."
-        """
-        return "Stopping."
-
 
 @dataclass
-class WarmUp:
+class WarmUp(Schedule):
     r"""Another schedule behind a linear rise: step t has :math:`(t + 1) / T` of its rate.
 
     Parameters
