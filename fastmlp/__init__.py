@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastmlp.estimators.classifier import MLPClassifier
     from fastmlp.estimators.regressor import MLPRegressor
+    from fastmlp.learning_rate import find_learning_rate
 
-__all__ = ["MLPClassifier", "MLPRegressor", "__version__"]
+__all__ = ["MLPClassifier", "MLPRegressor", "__version__", "find_learning_rate"]
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "MLPClassifier": "fastmlp.estimators.classifier",
     "MLPRegressor": "fastmlp.estimators.regressor",
+    "find_learning_rate": "fastmlp.learning_rate",
 }
 
 

@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from fastmlp.estimators._validation import InvalidParameterError
 from fastmlp.training.engine import OptimizerState
 from fastmlp.training.network import NetworkLayout
+from fastmlp.training.schedules import SCHEDULES
 from fastmlp.training.trainer import Progress
 
 __all__ = ["ExchangeMixin"]
@@ -102,7 +103,10 @@ class ExchangeMixin:
         dtype, no_slopes = model.coefs_[0].dtype, np.empty(0)
         self._hold(layout.pack(model.coefs_, model.intercepts_, no_slopes, dtype))
         self._progress = progress = Progress(
-            model.n_iter_, model.t_, model.loss_, list(getattr(model, "loss_curve_", []))
+            n_iter=model.n_iter_,
+            samples_seen=model.t_,
+            loss=model.loss_,
+            loss_curve=list(getattr(model, "loss_curve_", [])),
         )
         if model.solver != "lbfgs":
             progress.best_loss = model.best_loss_
@@ -112,7 +116,8 @@ class ExchangeMixin:
             if model.early_stopping:
                 best = model._best_coefs, model._best_intercepts
                 progress.best_params = layout.pack(*best, no_slopes, dtype)
-        self._schedule = self._make_schedule(1)
+        schedule = model.learning_rate if model.solver == "sgd" else "constant"
+        self._schedule = SCHEDULES[schedule](model.learning_rate_init, model.power_t)
         self._optimizer = None
         if hasattr(model, "_optimizer"):
             self._take_optimizer(model._optimizer)
