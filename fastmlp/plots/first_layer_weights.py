@@ -148,6 +148,7 @@ class FirstLayerWeightsDisplay:
             self.images_.append(panel.imshow(image, **style))
             panel.set_title(f"unit {unit}", fontsize="x-small", pad=2)
             panel.set(xticks=[], yticks=[])
+            panel.spines[:].set_visible(True)
             self.axes_[index] = panel
         self.figure_.colorbar(self.images_[0], ax=ax, shrink=0.8, label="weight")
         return self

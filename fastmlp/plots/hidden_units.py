@@ -291,6 +291,7 @@ class HiddenUnitsDisplay:
             interpolation="bilinear",
         )
         panel.set(xticks=[], yticks=[])
+        panel.spines[:].set_visible(True)
 
     def _write_around(self, layer: int, center: float, top: float, bottom: float) -> None:
         if layer == 0:
