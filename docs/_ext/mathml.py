@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -15,9 +16,11 @@ logger = logging.getLogger(__name__)
 
 def to_mathml(node: Any, is_block: bool) -> str:
     """Return the MathML of a formula, and warn of TeX that docutils does not know."""
-    source = node.astext().replace(r"\dots", r"\ldots")
+    source = node.astext()
+    # TeX takes single letters without braces, docutils does not.
+    known = re.sub(r"\\frac(\w)(\w)", r"\\frac{\1}{\2}", source).replace(r"\dots", r"\ldots")
     try:
-        return str(tex2mathml(source, as_block=is_block))
+        return str(tex2mathml(known, as_block=is_block))
     except MathError as error:
         logger.warning("cannot set %r: %s", source, error, location=node)
         return f"<code>{source}</code>"

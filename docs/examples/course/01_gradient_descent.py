@@ -35,7 +35,10 @@ def descend(theta, learning_rate, n_steps):
 
 for learning_rate in (0.1, 1.5, 0.01):
     path = descend(-4.0, learning_rate, n_steps=3)
-    print(f"learning rate {learning_rate:4}: ", " → ".join(f"{theta:g}" for theta in path))
+    print(
+        f"learning rate {learning_rate:4}: ",
+        " → ".join(f"{theta:g}" for theta in path),
+    )
 
 # %%
 # With 0.1 we arrive, with 0.01 we would arrive if we had the patience, and with 1.5 each step
@@ -43,7 +46,9 @@ for learning_rate in (0.1, 1.5, 0.01):
 
 figure, axes = plt.subplots(1, 3, figsize=(9.5, 3.2))
 for ax, (learning_rate, n_steps, what) in zip(
-    axes, [(0.01, 20, "too small"), (0.1, 20, "good"), (1.5, 2, "too large")], strict=True
+    axes,
+    [(0.01, 20, "too small"), (0.1, 20, "good"), (1.5, 2, "too large")],
+    strict=True,
 ):
     path = descend(-4.0, learning_rate, n_steps)
     theta = np.linspace(-1.2, 1.2, 200) * np.abs(path).max()
@@ -73,14 +78,21 @@ rates = np.linspace(0, 1.6, 200)
 figure, ax = plt.subplots()
 ax.plot(rates, np.abs(1 - 2 * rates))
 ax.axhline(1, color="0.6", linestyle=":")
-ax.fill_between(rates, 0, 3, where=rates > 1, color="C3", alpha=0.12, label="diverges")
+ax.fill_between(
+    rates, 0, 3, where=rates > 1, color="C3", alpha=0.12, label="diverges"
+)
 ax.plot(
-    [0.01, 0.1, 1.5], np.abs(1 - 2 * np.array([0.01, 0.1, 1.5])), "o", color="C3", label="our three"
+    [0.01, 0.1, 1.5],
+    np.abs(1 - 2 * np.array([0.01, 0.1, 1.5])),
+    "o",
+    color="C3",
+    label="our three",
 )
 ax.set(
-    xlabel=r"learning rate $\alpha$", ylabel="distance after a step\nas a share of that before",
+    xlabel=r"learning rate $\alpha$",
+    ylabel="distance after a step\nas a share of that before",
     ylim=(0, 2.3),
-)  # fmt: skip
+)
 ax.legend(loc="upper left")
 
 # %%
@@ -93,7 +105,7 @@ ax.legend(loc="upper left")
 # ---------------------
 #
 # The smallest network there is has one weight: :math:`\hat y = \theta x`. With the two samples
-# :math:`x = \pm\sqrt 2` and the targets 0, its cost, the mean of :math:`\frac12(\theta x)^2`, is
+# :math:`x = \pm\sqrt 2` and the targets 0, its cost, the mean of :math:`\frac{1}{2}(\theta x)^2`, is
 # just :math:`\theta^2`. One call of ``partial_fit`` is one step.
 
 from fastmlp import MLPRegressor
@@ -102,7 +114,11 @@ X, y = np.array([[np.sqrt(2)], [-np.sqrt(2)]]), np.zeros(2)
 
 for learning_rate in (0.1, 1.5, 0.01):
     model = MLPRegressor(
-        hidden_layer_sizes=(), solver="sgd", momentum=0, alpha=0, learning_rate_init=learning_rate
+        hidden_layer_sizes=(),
+        solver="sgd",
+        momentum=0,
+        alpha=0,
+        learning_rate_init=learning_rate,
     )
     model.partial_fit(X, y)  # makes the network ...
     model.coefs_[0][...] = -4.0  # ... which we put where we want to start
@@ -111,8 +127,13 @@ for learning_rate in (0.1, 1.5, 0.01):
     for _ in range(3):
         model.partial_fit(X, y)
         path.append(model.coefs_[0].item())
-    print(f"learning rate {learning_rate:4}: ", " → ".join(f"{theta:g}" for theta in path))
-    np.testing.assert_allclose(path, descend(-4.0, learning_rate, n_steps=3), rtol=1e-12)
+    print(
+        f"learning rate {learning_rate:4}: ",
+        " → ".join(f"{theta:g}" for theta in path),
+    )
+    np.testing.assert_allclose(
+        path, descend(-4.0, learning_rate, n_steps=3), rtol=1e-12
+    )
 
 # %%
 # The names in scikit-learn's interface need care: what the course calls :math:`\alpha` is

@@ -51,11 +51,28 @@ for ax, (w1, w2, b, what) in zip(
     strict=True,
 ):
     answer = logistic(w1 * x1 + w2 * x2 + b)
-    ax.imshow(answer, extent=(-3, 3, -3, 3), origin="lower", cmap="RdBu", vmin=-0.2, vmax=1.2)
+    ax.imshow(
+        answer,
+        extent=(-3, 3, -3, 3),
+        origin="lower",
+        cmap="RdBu",
+        vmin=-0.2,
+        vmax=1.2,
+    )
     ax.contour(x1, x2, answer, [0.5], colors="black", linewidths=1)
-    foot = -b * np.array([w1, w2]) / (w1**2 + w2**2)  # the point of the line next to the origin
-    ax.annotate("", foot + [w1, w2], foot, arrowprops={"arrowstyle": "->"}, annotation_clip=False)
-    ax.set(title=what, xlabel=f"w = ({w1}, {w2}), b = {b}", xlim=(-3, 3), ylim=(-3, 3))
+    foot = (
+        -b * np.array([w1, w2]) / (w1**2 + w2**2)
+    )  # the point of the line next to the origin
+    ax.annotate(
+        "",
+        foot + [w1, w2],
+        foot,
+        arrowprops={"arrowstyle": "->"},
+        annotation_clip=False,
+    )
+    ax.set(
+        title=what, xlabel=f"w = ({w1}, {w2}), b = {b}", xlim=(-3, 3), ylim=(-3, 3)
+    )
 
 # %%
 # One line is all that one neuron can draw. Where two classes cannot be told apart by a line, it
@@ -90,9 +107,13 @@ print("output:", y.round(4))
 
 from fastmlp import MLPRegressor
 
-model = MLPRegressor(hidden_layer_sizes=(3,), activation="logistic", solver="sgd", random_state=0)
+model = MLPRegressor(
+    hidden_layer_sizes=(3,), activation="logistic", solver="sgd", random_state=0
+)
 model.partial_fit(x, [0.0])
-for array, values in zip(model.coefs_ + model.intercepts_, [W1, W2, b1, b2], strict=True):
+for array, values in zip(
+    model.coefs_ + model.intercepts_, [W1, W2, b1, b2], strict=True
+):
     array[...] = values
 
 print("shapes of the weights:", [W.shape for W in model.coefs_])

@@ -20,8 +20,12 @@ pd.DataFrame(
     {
         "f(z)": [row.equation for row in ACTIVATIONS.values()],
         "f'(z), where a = f(z)": [row.derivative for row in ACTIVATIONS.values()],
-        "default slope": ["" if row.slope is None else row.slope for row in ACTIVATIONS.values()],
-        "in hidden layers": ["yes" if row.is_hidden else "no" for row in ACTIVATIONS.values()],
+        "default slope": [
+            "" if row.slope is None else row.slope for row in ACTIVATIONS.values()
+        ],
+        "in hidden layers": [
+            "yes" if row.is_hidden else "no" for row in ACTIVATIONS.values()
+        ],
     },
     index=list(ACTIVATIONS),
 )
@@ -55,26 +59,34 @@ def draw(name, ax):
     """Draw an activation and, dashed, its derivative; return the two lines."""
     ax.axhline(0, color="0.85", linewidth=1)
     ax.axvline(0, color="0.85", linewidth=1)
-    lines = ax.plot(places, function(name)) + ax.plot(places, derivative(name), "--", linewidth=1.2)
+    lines = ax.plot(places, function(name)) + ax.plot(
+        places, derivative(name), "--", linewidth=1.2
+    )
     ax.set(title=name, xlim=(-4, 4), ylim=(-2, 3))
     return lines
 
 
 def function(name):
     """Return f(z): what a network with one neuron answers."""
-    model = MLPRegressor(hidden_layer_sizes=(), out_activation=name, solver="sgd", momentum=0)
+    model = MLPRegressor(
+        hidden_layer_sizes=(), out_activation=name, solver="sgd", momentum=0
+    )
     model.partial_fit([[0.0]], [0.0])
     model.coefs_[0][...], model.intercepts_[0][...] = 1, 0
     return model.predict(places[:, np.newaxis])
 
 
 def derivative(name):
-    """Return f'(z): how far one step of gradient descent moves the bias of each neuron."""
+    """Return f'(z): how far one step of gradient descent moves each bias."""
     rate = 1e-6
     model = MLPRegressor(
-        hidden_layer_sizes=places.size, activation=name, solver="sgd", momentum=0, alpha=0,
+        hidden_layer_sizes=places.size,
+        activation=name,
+        solver="sgd",
+        momentum=0,
+        alpha=0,
         learning_rate_init=rate,
-    )  # fmt: skip
+    )
     model.partial_fit([[0.0]], [0.0])
     model.coefs_[0][...], model.intercepts_[0][...] = 0, places
     model.coefs_[1][...], model.intercepts_[1][...] = 1, 0
@@ -83,7 +95,9 @@ def derivative(name):
 
 
 names = [name for name, row in ACTIVATIONS.items() if row.is_hidden]
-figure, axes = plt.subplots(-(-len(names) // 4), 4, figsize=(9.5, 9), sharex=True, sharey=True)
+figure, axes = plt.subplots(
+    -(-len(names) // 4), 4, figsize=(9.5, 9), sharex=True, sharey=True
+)
 for ax in axes.flat[len(names) :]:
     ax.set_visible(False)
 for name, ax in zip(names, axes.flat, strict=False):
@@ -117,9 +131,17 @@ layers = np.arange(11)
 figure, ax = plt.subplots()
 for name in ("logistic", "tanh", "relu"):
     slopes = derivative(name)
-    (line,) = ax.semilogy(layers, slopes.max() ** layers, "o-", label=f"{name}, at its steepest")
+    (line,) = ax.semilogy(
+        layers, slopes.max() ** layers, "o-", label=f"{name}, at its steepest"
+    )
     mean = slopes[np.abs(places) <= 2].mean()
-    ax.semilogy(layers, mean**layers, "o:", color=line.get_color(), label=f"{name}, on average")
+    ax.semilogy(
+        layers,
+        mean**layers,
+        "o:",
+        color=line.get_color(),
+        label=f"{name}, on average",
+    )
 ax.set(
     xlabel="layers passed on the way back",
     ylabel="share of the error that is left",

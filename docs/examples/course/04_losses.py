@@ -14,7 +14,7 @@ wrong the answer is. They come in pairs:
      - in fastmlp
    * - a number
      - identity
-     - squared error, :math:`\frac12 (\hat y - y)^2`
+     - squared error, :math:`\frac{1}{2} (\hat y - y)^2`
      - :class:`~fastmlp.MLPRegressor`
    * - a confidence: yes or no
      - logistic (sigmoid)
@@ -66,7 +66,7 @@ right.legend(loc="lower right")
 
 
 def softmax(z):
-    """Return the softmax; without the largest logit, it is the same and cannot overflow."""
+    """Return the softmax; less the largest logit, so that nothing overflows."""
     e = np.exp(z - z.max())
     return e / e.sum()
 
@@ -135,7 +135,9 @@ for load, estimator in [
 ]:
     X, y = load(return_X_y=True)
     model = estimator.set_params(hidden_layer_sizes=(5,)).fit(X / X.max(axis=0), y)
-    print(f"{load.__name__:20} {model.out_activation_:10} {model.n_outputs_} output(s)")
+    print(
+        f"{load.__name__:20} {model.out_activation_:10} {model.n_outputs_} output(s)"
+    )
 
 # %%
 # Another output activation can be had with the squared error. The network of

@@ -20,33 +20,61 @@ learning_rate = 0.5
 # %%
 # The numbers on the links are the weights. Both neurons of a layer share one bias.
 
+# sphinx_gallery_start_ignore
 places = {
-    "x₁": (0, 1), "x₂": (0, 0), "h₁": (1.4, 1), "h₂": (1.4, 0), "o₁": (2.8, 1), "o₂": (2.8, 0),
-}  # fmt: skip
+    "x₁": (0, 1),
+    "x₂": (0, 0),
+    "h₁": (1.4, 1),
+    "h₂": (1.4, 0),
+    "o₁": (2.8, 1),
+    "o₂": (2.8, 0),
+}
 links = {
-    ("x₁", "h₁"): w1, ("x₂", "h₁"): w2, ("x₁", "h₂"): w3, ("x₂", "h₂"): w4,
-    ("h₁", "o₁"): w5, ("h₂", "o₁"): w6, ("h₁", "o₂"): w7, ("h₂", "o₂"): w8,
-}  # fmt: skip
+    ("x₁", "h₁"): w1,
+    ("x₂", "h₁"): w2,
+    ("x₁", "h₂"): w3,
+    ("x₂", "h₂"): w4,
+    ("h₁", "o₁"): w5,
+    ("h₂", "o₁"): w6,
+    ("h₁", "o₂"): w7,
+    ("h₂", "o₂"): w8,
+}
 figure, ax = plt.subplots(figsize=(7, 3))
 for number, ((start, stop), weight) in enumerate(links.items(), start=1):
     (x0, y0), (x1, y1) = places[start], places[stop]
     ax.plot([x0, x1], [y0, y1], color="0.6", zorder=1)
     share = 0.3 if y0 != y1 else 0.5
     ax.text(
-        x0 + share * (x1 - x0), y0 + share * (y1 - y0), f"w{number} = {weight:.2f}",
-        ha="center", va="center", fontsize="small",
+        x0 + share * (x1 - x0),
+        y0 + share * (y1 - y0),
+        f"w{number} = {weight:.2f}",
+        ha="center",
+        va="center",
+        fontsize="small",
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-    )  # fmt: skip
+    )
 for name, (left, bottom) in places.items():
-    ax.plot(left, bottom, "o", markersize=32, color="C0" if name < "p" else "0.7", zorder=2)
+    ax.plot(
+        left,
+        bottom,
+        "o",
+        markersize=32,
+        color="C0" if name < "p" else "0.7",
+        zorder=2,
+    )
     ax.text(left, bottom, name, ha="center", va="center", color="white", zorder=3)
 for text, left, bottom in [
-    ("0.05", -0.28, 1), ("0.10", -0.28, 0), ("should be 0.01", 3.4, 1), ("should be 0.99", 3.4, 0),
-    ("b₁ = 0.35", 1.4, 0.5), ("b₂ = 0.60", 2.8, 0.5),
-]:  # fmt: skip
+    ("0.05", -0.28, 1),
+    ("0.10", -0.28, 0),
+    ("should be 0.01", 3.4, 1),
+    ("should be 0.99", 3.4, 0),
+    ("b₁ = 0.35", 1.4, 0.5),
+    ("b₂ = 0.60", 2.8, 0.5),
+]:
     ax.text(left, bottom, text, ha="center", va="center", fontsize="small")
 ax.set(xlim=(-0.5, 3.8), ylim=(-0.3, 1.3))
 ax.set_axis_off()
+# sphinx_gallery_end_ignore
 
 # %%
 # Forward
@@ -64,8 +92,9 @@ def logistic(z):
 net_h1 = w1 * x[0] + w2 * x[1] + b1
 net_h2 = w3 * x[0] + w4 * x[1] + b1
 out_h1, out_h2 = logistic(net_h1), logistic(net_h2)
-print(f"net_h1 = {w1} · {x[0]} + {w2} · {x[1]} + {b1} = {net_h1:.4f}   out_h1 = {out_h1:.9f}")
-print(f"net_h2 = {w3} · {x[0]} + {w4} · {x[1]} + {b1} = {net_h2:.4f}   out_h2 = {out_h2:.9f}")
+print(f"net_h1 = {w1} · {x[0]} + {w2} · {x[1]} + {b1} = {net_h1:.4f}")
+print(f"net_h2 = {w3} · {x[0]} + {w4} · {x[1]} + {b1} = {net_h2:.4f}")
+print(f"out_h1 = {out_h1:.9f}   out_h2 = {out_h2:.9f}")
 
 # %%
 # The same once more, with what the hidden layer answered:
@@ -77,7 +106,7 @@ print(f"net_o1 = {net_o1:.9f}   out_o1 = {out_o1:.9f}")
 print(f"net_o2 = {net_o2:.9f}   out_o2 = {out_o2:.9f}")
 
 # %%
-# How wrong is that? The error is :math:`E = \sum \frac12 (t - o)^2`:
+# How wrong is that? The error is :math:`E = \sum \frac{1}{2} (t - o)^2`:
 
 E_o1, E_o2 = (t[0] - out_o1) ** 2 / 2, (t[1] - out_o2) ** 2 / 2
 E = E_o1 + E_o2
@@ -98,8 +127,8 @@ assert abs(E - 0.298371109) < 5e-10
 dE_dout_o1 = out_o1 - t[0]  # of (t - out)² / 2
 dout_dnet_o1 = out_o1 * (1 - out_o1)  # of the logistic function
 dnet_dw5 = out_h1
-print(f"∂E/∂w5 = {dE_dout_o1:.9f} · {dout_dnet_o1:.9f} · {dnet_dw5:.9f}", end=" ")
-print(f"= {dE_dout_o1 * dout_dnet_o1 * dnet_dw5:.9f}")
+print(f"∂E/∂w5 = {dE_dout_o1:.9f} · {dout_dnet_o1:.9f} · {dnet_dw5:.9f}")
+print(f"       = {dE_dout_o1 * dout_dnet_o1 * dnet_dw5:.9f}")
 
 # %%
 # The first two factors are the same for all weights into o1. Together they are called its *delta*.
@@ -143,9 +172,13 @@ print(f"∂E/∂w3 = {dE_dw3:.9f}   ∂E/∂w4 = {dE_dw4:.9f}")
 # back all the way, and only then moves.
 
 weights = np.array([w1, w2, w3, w4, w5, w6, w7, w8])
-gradient = np.array([dE_dw1, dE_dw2, dE_dw3, dE_dw4, dE_dw5, dE_dw6, dE_dw7, dE_dw8])
+gradient = np.array(
+    [dE_dw1, dE_dw2, dE_dw3, dE_dw4, dE_dw5, dE_dw6, dE_dw7, dE_dw8]
+)
 stepped = weights - learning_rate * gradient
-for number, (before, after) in enumerate(zip(weights, stepped, strict=True), start=1):
+for number, (before, after) in enumerate(
+    zip(weights, stepped, strict=True), start=1
+):
     print(f"w{number}: {before:.2f} → {after:.9f}")
 
 # %%
@@ -184,7 +217,9 @@ def error(W1, W2):
 
 
 W1_stepped, W2_stepped = step(W1, W2)
-np.testing.assert_allclose(np.concatenate([W1_stepped.T, W2_stepped.T]).ravel(), stepped)
+np.testing.assert_allclose(
+    np.concatenate([W1_stepped.T, W2_stepped.T]).ravel(), stepped
+)
 print(f"E before the step: {error(W1, W2):.9f}")
 print(f"E after the step:  {error(W1_stepped, W2_stepped):.9f}")
 
@@ -200,9 +235,14 @@ print(f"E after the step:  {error(W1_stepped, W2_stepped):.9f}")
 from fastmlp import MLPRegressor
 
 model = MLPRegressor(
-    hidden_layer_sizes=(2,), activation="logistic", out_activation="logistic",
-    solver="sgd", momentum=0, alpha=0, learning_rate_init=learning_rate,
-)  # fmt: skip
+    hidden_layer_sizes=(2,),
+    activation="logistic",
+    out_activation="logistic",
+    solver="sgd",
+    momentum=0,
+    alpha=0,
+    learning_rate_init=learning_rate,
+)
 model.partial_fit(X, T)
 model.coefs_[0][...], model.coefs_[1][...] = W1, W2
 errors = []

@@ -9,7 +9,10 @@ shows what it is made of.
 
 import numpy as np
 
-x, y = np.array([[0.1, 0.2, 0.7]]), np.array([[1.0, 0.0, 0.0]])  # the first class is right
+x, y = (
+    np.array([[0.1, 0.2, 0.7]]),
+    np.array([[1.0, 0.0, 0.0]]),
+)  # the first class is right
 W1 = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.7], [0.4, 0.3, 0.9]])
 W2 = np.array([[0.2, 0.3, 0.5], [0.3, 0.5, 0.7], [0.6, 0.4, 0.8]])
 W3 = np.array([[0.1, 0.4, 0.8], [0.3, 0.7, 0.2], [0.5, 0.2, 0.9]])
@@ -37,6 +40,36 @@ print("logits: ", z3[0], "  out:", p[0])
 
 np.testing.assert_allclose(z2[0], [2.731, 2.760, 4.004], atol=5e-4)
 np.testing.assert_allclose(p[0], [0.1984, 0.2854, 0.5162], atol=5e-5)
+
+# %%
+# The same as a picture. Rows are what comes in, columns what goes out.
+
+# sphinx_gallery_start_ignore
+import matplotlib.pyplot as plt
+
+parts = [
+    ("x", x),
+    ("W₁", W1),
+    ("h₁", h1),
+    ("W₂", W2),
+    ("h₂", h2),
+    ("W₃", W3),
+    ("p", p),
+]
+figure, axes = plt.subplots(1, 7, figsize=(10, 1.9))
+for ax, (name, part) in zip(axes, parts, strict=True):
+    ax.imshow(part, cmap="Blues", vmin=0, vmax=2.2)
+    for (row, column), value in np.ndenumerate(part):
+        ax.text(column, row, f"{value:.2g}", ha="center", va="center", fontsize=9)
+    ax.set(xticks=[], yticks=[], ylim=(2.5, -0.5))
+    ax.set_title(
+        {"h₁": "relu → h₁", "h₂": "logistic → h₂", "p": "softmax → p"}.get(
+            name, name
+        ),
+        size=10,
+    )
+    ax.spines[:].set_visible(False)
+# sphinx_gallery_end_ignore
 
 # %%
 # The network believes in the third class. The cross-entropy asks only for what it thinks of the
@@ -88,9 +121,10 @@ np.testing.assert_allclose(delta3, p - y)
 # output:
 
 e1, e2, e3 = np.exp(z3[0])
-print(f"e₁ (e₂ + e₃) / (e₁ + e₂ + e₃)² = {e1 * (e2 + e3) / (e1 + e2 + e3) ** 2:.4f}")
+first = e1 * (e2 + e3) / (e1 + e2 + e3) ** 2
+print(f"e₁ (e₂ + e₃) / (e₁ + e₂ + e₃)² = {first:.4f}")
 print(f"p₁ (1 - p₁)                    = {p[0, 0] * (1 - p[0, 0]):.4f}")
-print("without the other entries, delta3 would be", ((-y / p) * np.diag(jacobian))[0])
+print("with the diagonal alone, delta3 =", ((-y / p) * np.diag(jacobian))[0])
 
 # %%
 # The outputs of the wrong classes would then get no error at all, though they have to become
@@ -136,11 +170,17 @@ print(f"by finite differences: {slope:+.6f},   (1 - y) / (1 - p) = {1 / 0.7:+.6f
 from fastmlp import MLPClassifier
 
 model = MLPClassifier(
-    hidden_layer_sizes=(3, 3), activation=("relu", "logistic"),
-    solver="sgd", momentum=0, alpha=0, learning_rate_init=1.0,
-)  # fmt: skip
+    hidden_layer_sizes=(3, 3),
+    activation=("relu", "logistic"),
+    solver="sgd",
+    momentum=0,
+    alpha=0,
+    learning_rate_init=1.0,
+)
 model.partial_fit(x, [0], classes=[0, 1, 2])
-for array, values in zip(model.coefs_ + model.intercepts_, [W1, W2, W3, b, b, b], strict=True):
+for array, values in zip(
+    model.coefs_ + model.intercepts_, [W1, W2, W3, b, b, b], strict=True
+):
     array[...] = values
 
 print("output:", model.predict_proba(x)[0])

@@ -46,20 +46,29 @@ X = x[:, np.newaxis]
 
 def cost(weight, bias):
     """Return half the mean squared error over all samples."""
-    return ((np.multiply.outer(weight, x) + bias[..., np.newaxis] - y) ** 2).mean(axis=-1) / 2
+    return ((np.multiply.outer(weight, x) + bias[..., np.newaxis] - y) ** 2).mean(
+        axis=-1
+    ) / 2
 
 
 def descend(batch_size, n_epochs, learning_rate=0.15):
     """Return the weight and the bias after each step."""
     model = MLPRegressor(
-        hidden_layer_sizes=(), solver="sgd", momentum=0, alpha=0, batch_size=batch_size,
-        learning_rate_init=learning_rate, shuffle=False,
-    )  # fmt: skip
+        hidden_layer_sizes=(),
+        solver="sgd",
+        momentum=0,
+        alpha=0,
+        batch_size=batch_size,
+        learning_rate_init=learning_rate,
+        shuffle=False,
+    )
     model.partial_fit(X[:batch_size], y[:batch_size])
     model.coefs_[0][...], model.intercepts_[0][...] = -1.0, 2.5
     path = [(-1.0, 2.5)]
     for _ in range(n_epochs):
-        for first in range(0, n_samples, batch_size):  # one batch a call, to see each step
+        for first in range(
+            0, n_samples, batch_size
+        ):  # one batch a call, to see each step
             batch = slice(first, first + batch_size)
             model.partial_fit(X[batch], y[batch])
             path.append((model.coefs_[0].item(), model.intercepts_[0].item()))
@@ -67,15 +76,28 @@ def descend(batch_size, n_epochs, learning_rate=0.15):
 
 
 kinds = {"batch": n_samples, "mini-batch": 10, "stochastic": 1}
-paths = {kind: descend(batch_size, n_epochs=12) for kind, batch_size in kinds.items()}
+paths = {
+    kind: descend(batch_size, n_epochs=12) for kind, batch_size in kinds.items()
+}
 
-weights, biases = np.meshgrid(np.linspace(-1.4, 2.6, 100), np.linspace(-0.5, 2.9, 100))
+weights, biases = np.meshgrid(
+    np.linspace(-1.4, 2.6, 100), np.linspace(-0.5, 2.9, 100)
+)
 surface = cost(weights, biases)
 best = np.polyfit(x, y, 1)
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.9), sharex=True, sharey=True)
-for ax, (kind, path), color in zip(axes, paths.items(), ["C0", "C2", "C3"], strict=True):
-    ax.contour(weights, biases, surface, np.geomspace(0.16, 6, 14), colors="0.8", linewidths=0.8)
+for ax, (kind, path), color in zip(
+    axes, paths.items(), ["C0", "C2", "C3"], strict=True
+):
+    ax.contour(
+        weights,
+        biases,
+        surface,
+        np.geomspace(0.16, 6, 14),
+        colors="0.8",
+        linewidths=0.8,
+    )
     ax.plot(*path.T, "o-", color=color, markersize=2.5, linewidth=0.8)
     ax.plot(*best, "k+", markersize=12)
     ax.set(title=f"{kind}\n{len(path) - 1} steps", xlabel="weight")
@@ -117,7 +139,14 @@ ax.legend()
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.9), sharex=True, sharey=True)
 for ax, learning_rate in zip(axes, (0.2, 0.02), strict=True):
     path = descend(1, n_epochs=8, learning_rate=learning_rate)
-    ax.contour(weights, biases, surface, np.geomspace(0.16, 6, 14), colors="0.8", linewidths=0.8)
+    ax.contour(
+        weights,
+        biases,
+        surface,
+        np.geomspace(0.16, 6, 14),
+        colors="0.8",
+        linewidths=0.8,
+    )
     ax.plot(*path.T, color="C3", linewidth=0.8)
     ax.plot(*best, "k+", markersize=12)
     ax.set(title=rf"stochastic, $\alpha = {learning_rate}$", xlabel="weight")

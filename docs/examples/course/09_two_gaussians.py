@@ -37,11 +37,18 @@ X_test, y_test = draw_samples(same, 20_000)
 
 
 def show(model, clouds, title, ax):
-    """Draw what the model answers, its border, and, dotted, the best border there is."""
+    """Draw what the model answers, its border and, dotted, the best border."""
     DecisionBoundaryDisplay.from_estimator(
-        model, X, response_method="predict_proba", plot_method="pcolormesh", cmap="RdBu",
-        vmin=-0.2, vmax=1.2, ax=ax, grid_resolution=200,
-    )  # fmt: skip
+        model,
+        X,
+        response_method="predict_proba",
+        plot_method="pcolormesh",
+        cmap="RdBu",
+        vmin=-0.2,
+        vmax=1.2,
+        ax=ax,
+        grid_resolution=200,
+    )
     x1, x2 = np.meshgrid(np.linspace(-4, 4, 200), np.linspace(-4, 4, 200))
     grid = np.column_stack([x1.ravel(), x2.ravel()])
     answer = model.predict_proba(grid)[:, 1].reshape(x1.shape)
@@ -58,7 +65,9 @@ def best_possible(clouds):
     return (guess == y_test).mean()
 
 
-neuron = MLPClassifier(hidden_layer_sizes=(), solver="lbfgs", random_state=0).fit(X, y)
+neuron = MLPClassifier(hidden_layer_sizes=(), solver="lbfgs", random_state=0).fit(
+    X, y
+)
 figure, ax = plt.subplots(figsize=(5, 4.5))
 show(neuron, same, "one neuron", ax)
 print(f"one neuron:          {neuron.score(X_test, y_test):.3f} of all correct")
@@ -88,11 +97,17 @@ wider = [multivariate_normal([0, 0], 0.3), multivariate_normal([0.5, 0], 3.0)]
 X, y = draw_samples(wider, 300)
 X_test, y_test = draw_samples(wider, 20_000)
 
-neuron = MLPClassifier(hidden_layer_sizes=(), solver="lbfgs", random_state=0).fit(X, y)
+neuron = MLPClassifier(hidden_layer_sizes=(), solver="lbfgs", random_state=0).fit(
+    X, y
+)
 network = MLPClassifier(
-    hidden_layer_sizes=(8,), activation="tanh", solver="lbfgs", alpha=1.0, max_iter=2000,
+    hidden_layer_sizes=(8,),
+    activation="tanh",
+    solver="lbfgs",
+    alpha=1.0,
+    max_iter=2000,
     random_state=0,
-).fit(X, y)  # fmt: skip
+).fit(X, y)
 
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.3))
 show(neuron, wider, "one neuron", axes[0])
@@ -112,12 +127,16 @@ print(f"the best there is:    {best_possible(wider):.3f}")
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.7))
 for ax, alpha in zip(axes, (1e-4, 1.0, 30.0), strict=True):
     model = MLPClassifier(
-        hidden_layer_sizes=(50, 50), activation="tanh", solver="lbfgs", alpha=alpha,
-        max_iter=2000, random_state=0,
-    ).fit(X, y)  # fmt: skip
+        hidden_layer_sizes=(50, 50),
+        activation="tanh",
+        solver="lbfgs",
+        alpha=alpha,
+        max_iter=2000,
+        random_state=0,
+    ).fit(X, y)
     show(model, wider, f"alpha = {alpha:g}", ax)
     print(
-        f"alpha = {alpha:6g}: {model.score(X, y):.3f} of the samples it learned from, "
+        f"alpha = {alpha:6g}: {model.score(X, y):.3f} of what it learned from, "
         f"{model.score(X_test, y_test):.3f} of new ones"
     )
 

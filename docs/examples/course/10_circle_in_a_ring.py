@@ -28,14 +28,18 @@ y = np.repeat([1, 0], 200)  # 1 is the circle
 
 
 def best_of_five(n_hidden):
-    """Return the best network of five: how far one gets depends on where one starts."""
+    """Return the best of five: how far one gets depends on where one starts."""
     models = [
         MLPClassifier(
-            hidden_layer_sizes=(n_hidden,), activation="tanh", solver="lbfgs", alpha=0.01,
-            max_iter=1000, random_state=seed,
+            hidden_layer_sizes=(n_hidden,),
+            activation="tanh",
+            solver="lbfgs",
+            alpha=0.01,
+            max_iter=1000,
+            random_state=seed,
         ).fit(X, y)
         for seed in range(5)
-    ]  # fmt: skip
+    ]
     return min(models, key=lambda model: model.loss_)
 
 
@@ -47,11 +51,18 @@ for ax, n_hidden in zip(axes, (1, 2, 3, 8), strict=True):
     model = best_of_five(n_hidden)
     answer = model.predict_proba(grid)[:, 1].reshape(x1.shape)
     ax.imshow(
-        answer, extent=(-2.6, 2.6, -2.6, 2.6), origin="lower", cmap="RdBu", vmin=-0.2, vmax=1.2
+        answer,
+        extent=(-2.6, 2.6, -2.6, 2.6),
+        origin="lower",
+        cmap="RdBu",
+        vmin=-0.2,
+        vmax=1.2,
     )
     ax.contour(x1, x2, answer, [0.5], colors="black", linewidths=1)
     ax.scatter(*X.T, c=y, cmap="RdBu", s=7, edgecolors="white", linewidths=0.2)
-    ax.set(title=f"{n_hidden} hidden\n{model.score(X, y):.0%} right", xlabel="$x_1$")
+    ax.set(
+        title=f"{n_hidden} hidden\n{model.score(X, y):.0%} right", xlabel="$x_1$"
+    )
 axes[0].set_ylabel("$x_2$")
 
 # %%
@@ -77,9 +88,12 @@ print(f"{model.score(X, y):.1%} right")
 # closes the fence.
 
 model = MLPClassifier(
-    hidden_layer_sizes=(3,), activation="tanh", learning_rate_init=0.03, batch_size=20,
+    hidden_layer_sizes=(3,),
+    activation="tanh",
+    learning_rate_init=0.03,
+    batch_size=20,
     random_state=1,
-)  # fmt: skip
+)
 figure, axes = plt.subplots(1, 5, figsize=(12, 3.2), sharex=True, sharey=True)
 epoch = 0
 for ax, stop in zip(axes, (1, 5, 10, 20, 100), strict=True):
@@ -88,7 +102,12 @@ for ax, stop in zip(axes, (1, 5, 10, 20, 100), strict=True):
         epoch += 1
     answer = model.predict_proba(grid)[:, 1].reshape(x1.shape)
     ax.imshow(
-        answer, extent=(-2.6, 2.6, -2.6, 2.6), origin="lower", cmap="RdBu", vmin=-0.2, vmax=1.2
+        answer,
+        extent=(-2.6, 2.6, -2.6, 2.6),
+        origin="lower",
+        cmap="RdBu",
+        vmin=-0.2,
+        vmax=1.2,
     )
     ax.contour(x1, x2, answer, [0.5], colors="black", linewidths=1)
     ax.set(title=f"epoch {epoch}\nloss {model.loss_:.2f}", xticks=[], yticks=[])
@@ -102,6 +121,8 @@ for ax, stop in zip(axes, (1, 5, 10, 20, 100), strict=True):
 # radius. A network with hidden layers finds its features by itself; this is what it has them for.
 
 squares = FunctionTransformer(np.square)
-model = make_pipeline(squares, MLPClassifier(hidden_layer_sizes=(), solver="lbfgs", alpha=0.01))
+model = make_pipeline(
+    squares, MLPClassifier(hidden_layer_sizes=(), solver="lbfgs", alpha=0.01)
+)
 HiddenUnitsDisplay.from_estimator(model.fit(X, y), X, y)
 print(f"{model.score(X, y):.1%} right")

@@ -15,13 +15,23 @@ from fastmlp.plots import HiddenUnitsDisplay, TrainingCurveDisplay
 rng = np.random.RandomState(0)
 turn = np.sqrt(rng.uniform(0.02, 1, 400)) * 3.5 * np.pi
 label = np.repeat([0, 1], 200)
-X = (turn / np.pi * np.array([np.cos(turn + np.pi * label), np.sin(turn + np.pi * label)])).T
+X = (
+    turn
+    / np.pi
+    * np.array([np.cos(turn + np.pi * label), np.sin(turn + np.pi * label)])
+).T
 X += rng.normal(scale=0.08, size=X.shape)
 
 model = MLPClassifier(
-    hidden_layer_sizes=(16, 16), activation="tanh", learning_rate_init=0.02, batch_size=50,
-    max_iter=600, tol=1e-5, n_iter_no_change=50, random_state=3,
-)  # fmt: skip
+    hidden_layer_sizes=(16, 16),
+    activation="tanh",
+    learning_rate_init=0.02,
+    batch_size=50,
+    max_iter=600,
+    tol=1e-5,
+    n_iter_no_change=50,
+    random_state=3,
+)
 
 # %%
 # Watch it unwind
@@ -41,10 +51,19 @@ for ax, stop in zip(axes.flat, (1, 10, 30, 60, 120, 400), strict=True):
         epoch += 1
     answer = model.predict_proba(grid)[:, 1].reshape(x1.shape)
     ax.imshow(
-        answer, extent=(-4.2, 4.2, -4.2, 4.2), origin="lower", cmap="RdBu", vmin=-0.2, vmax=1.2
+        answer,
+        extent=(-4.2, 4.2, -4.2, 4.2),
+        origin="lower",
+        cmap="RdBu",
+        vmin=-0.2,
+        vmax=1.2,
     )
     ax.scatter(*X.T, c=label, cmap="RdBu", s=8, edgecolors="white", linewidths=0.2)
-    ax.set(title=f"epoch {epoch}: {model.score(X, label):.0%} right", xticks=[], yticks=[])
+    ax.set(
+        title=f"epoch {epoch}: {model.score(X, label):.0%} right",
+        xticks=[],
+        yticks=[],
+    )
 
 # %%
 # The whole way down:

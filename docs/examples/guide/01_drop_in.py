@@ -20,12 +20,18 @@ import fastmlp
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
 
-arguments = {"hidden_layer_sizes": (64, 32), "learning_rate_init": 0.01, "random_state": 0}
+arguments = {
+    "hidden_layer_sizes": (64, 32),
+    "learning_rate_init": 0.01,
+    "random_state": 0,
+}
 models = {
     "fastmlp": fastmlp.MLPClassifier(**arguments),
     "scikit-learn": neural_network.MLPClassifier(**arguments),
 }
-fastmlp.MLPClassifier(tol=100).fit(X_train, y_train)  # loads the compiled code, once per process
+fastmlp.MLPClassifier(tol=100).fit(
+    X_train, y_train
+)  # loads the compiled code, once per process
 
 for name, model in models.items():
     started = time.perf_counter()
@@ -43,8 +49,12 @@ for name, model in models.items():
 # The two loss curves lie on top of each other:
 
 figure, ax = plt.subplots()
-ax.semilogy(models["scikit-learn"].loss_curve_, linewidth=6, alpha=0.4, label="scikit-learn")
-ax.semilogy(models["fastmlp"].loss_curve_, color="C1", linewidth=1.5, label="fastmlp")
+ax.semilogy(
+    models["scikit-learn"].loss_curve_, linewidth=6, alpha=0.4, label="scikit-learn"
+)
+ax.semilogy(
+    models["fastmlp"].loss_curve_, color="C1", linewidth=1.5, label="fastmlp"
+)
 ax.set(xlabel="epoch", ylabel="loss")
 ax.legend()
 

@@ -18,12 +18,18 @@ from fastmlp import MLPClassifier
 from fastmlp.plots import TrainingCurveDisplay
 
 X, y = load_breast_cancer(return_X_y=True, as_frame=True)
-X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+X_train, X_test, y_train, y_test = train_test_split(
+    X, y, stratify=y, random_state=0
+)
 
 network = MLPClassifier(
-    hidden_layer_sizes=(20,), early_stopping=True, n_iter_no_change=20, max_iter=500,
-    learning_rate_init=0.005, random_state=0,
-)  # fmt: skip
+    hidden_layer_sizes=(20,),
+    early_stopping=True,
+    n_iter_no_change=20,
+    max_iter=500,
+    learning_rate_init=0.005,
+    random_state=0,
+)
 pipeline = make_pipeline(StandardScaler(), network)
 
 print(f"not scaled: {cross_val_score(network, X_train, y_train).mean():.3f}")
@@ -65,5 +71,7 @@ TrainingCurveDisplay.from_estimator(search)
 # %%
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4))
-ConfusionMatrixDisplay.from_estimator(search, X_test, y_test, ax=left, colorbar=False)
+ConfusionMatrixDisplay.from_estimator(
+    search, X_test, y_test, ax=left, colorbar=False
+)
 RocCurveDisplay.from_estimator(search, X_test, y_test, ax=right)

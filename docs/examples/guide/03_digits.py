@@ -29,7 +29,9 @@ for digit, ax in enumerate(axes):
 # Without a hidden layer, each class has one weight per pixel: blue where ink speaks for it, red
 # where ink speaks against it. Some can be read.
 
-linear = MLPClassifier(hidden_layer_sizes=(), alpha=3, learning_rate_init=0.01, random_state=0)
+linear = MLPClassifier(
+    hidden_layer_sizes=(), alpha=3, learning_rate_init=0.01, random_state=0
+)
 linear.fit(X_train, y_train)
 display = FirstLayerWeightsDisplay.from_estimator(linear)
 for digit, ax in enumerate(display.axes_):
@@ -47,7 +49,11 @@ print(f"{linear.score(X_test, y_test):.3f} correct")
 networks = {}
 for alpha in (1e-4, 3.0):
     network = MLPClassifier(
-        hidden_layer_sizes=(40,), alpha=alpha, learning_rate_init=0.01, max_iter=300, random_state=0
+        hidden_layer_sizes=(40,),
+        alpha=alpha,
+        learning_rate_init=0.01,
+        max_iter=300,
+        random_state=0,
     )
     networks[alpha] = network.fit(X_train, y_train)
     display = FirstLayerWeightsDisplay.from_estimator(network, max_units=12)
@@ -77,4 +83,7 @@ for ax in axes:
     ax.set_axis_off()
 for ax, sample in zip(axes, wrong, strict=False):
     ax.imshow(X_test[sample].reshape(8, 8), cmap="gray_r")
-    ax.set_title(f"{p[sample].argmax()}? ({p[sample].max():.0%})\nit is a {y_test[sample]}", size=9)
+    ax.set_title(
+        f"{p[sample].argmax()}? ({p[sample].max():.0%})\nit is a {y_test[sample]}",
+        size=9,
+    )
