@@ -93,6 +93,7 @@ html_static_path = ["_static"]
 html_css_files = ["fastmlp.css"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False
+html_sidebars = {page: [] for page in ("start", "how_it_is_built", "contributing", "changelog")}
 html_theme_options = {
     "navbar_align": "left",
     "show_prev_next": True,

@@ -17,9 +17,6 @@ w5, w6, w7, w8 = 0.40, 0.45, 0.50, 0.55  # into the output layer
 b1, b2 = 0.35, 0.60
 learning_rate = 0.5
 
-# %%
-# The numbers on the links are the weights. Both neurons of a layer share one bias.
-
 # sphinx_gallery_start_ignore
 places = {
     "x₁": (0, 1),
@@ -77,6 +74,8 @@ ax.set_axis_off()
 # sphinx_gallery_end_ignore
 
 # %%
+# The numbers on the links are the weights. Both neurons of a layer share one bias.
+#
 # Forward
 # -------
 #

@@ -9,10 +9,8 @@ shows what it is made of.
 
 import numpy as np
 
-x, y = (
-    np.array([[0.1, 0.2, 0.7]]),
-    np.array([[1.0, 0.0, 0.0]]),
-)  # the first class is right
+x = np.array([[0.1, 0.2, 0.7]])
+y = np.array([[1.0, 0.0, 0.0]])  # the first class is right
 W1 = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.7], [0.4, 0.3, 0.9]])
 W2 = np.array([[0.2, 0.3, 0.5], [0.3, 0.5, 0.7], [0.6, 0.4, 0.8]])
 W3 = np.array([[0.1, 0.4, 0.8], [0.3, 0.7, 0.2], [0.5, 0.2, 0.9]])
@@ -41,37 +39,31 @@ print("logits: ", z3[0], "  out:", p[0])
 np.testing.assert_allclose(z2[0], [2.731, 2.760, 4.004], atol=5e-4)
 np.testing.assert_allclose(p[0], [0.1984, 0.2854, 0.5162], atol=5e-5)
 
-# %%
-# The same as a picture. Rows are what comes in, columns what goes out.
-
 # sphinx_gallery_start_ignore
 import matplotlib.pyplot as plt
 
-parts = [
-    ("x", x),
-    ("W₁", W1),
-    ("h₁", h1),
-    ("W₂", W2),
-    ("h₂", h2),
-    ("W₃", W3),
-    ("p", p),
-]
+parts = {
+    "x": x,
+    "W₁": W1,
+    "relu → h₁": h1,
+    "W₂": W2,
+    "logistic → h₂": h2,
+    "W₃": W3,
+    "softmax → p": p,
+}
 figure, axes = plt.subplots(1, 7, figsize=(10, 1.9))
-for ax, (name, part) in zip(axes, parts, strict=True):
+for ax, (name, part) in zip(axes, parts.items(), strict=True):
     ax.imshow(part, cmap="Blues", vmin=0, vmax=2.2)
     for (row, column), value in np.ndenumerate(part):
         ax.text(column, row, f"{value:.2g}", ha="center", va="center", fontsize=9)
     ax.set(xticks=[], yticks=[], ylim=(2.5, -0.5))
-    ax.set_title(
-        {"h₁": "relu → h₁", "h₂": "logistic → h₂", "p": "softmax → p"}.get(
-            name, name
-        ),
-        size=10,
-    )
+    ax.set_title(name, size=10)
     ax.spines[:].set_visible(False)
 # sphinx_gallery_end_ignore
 
 # %%
+# In the picture, what goes into a layer stands on its left, what comes out on its right.
+#
 # The network believes in the third class. The cross-entropy asks only for what it thinks of the
 # right one:
 
