@@ -22,6 +22,7 @@ release = version = fastmlp.__version__
 extensions = [
     "mathml",
     "outside_names",
+    "repository_links",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
