@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from fastmlp.estimators._validation import InvalidParameterError
 from fastmlp.training.engine import OptimizerState
 from fastmlp.training.network import NetworkLayout
-from fastmlp.training.schedules import SCHEDULES, Constant
+from fastmlp.training.schedules import SCHEDULES
 from fastmlp.training.trainer import Progress
 
 __all__ = ["ExchangeMixin"]
@@ -50,7 +50,7 @@ class ExchangeMixin:
     out_activation: str | None
     _layout: NetworkLayout
     _progress: Progress
-    _schedule: Constant
+    _schedule: Any
     _optimizer: OptimizerState | None
 
     @classmethod
