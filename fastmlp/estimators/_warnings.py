@@ -23,7 +23,10 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
         The kind of warning.
     """
     frame, level = sys._getframe(), 1
-    while frame.f_back and frame.f_globals["__name__"].startswith(("fastmlp.", "sklearn.callback")):
+    # Code that is executed from a string may have no module.
+    while frame.f_back and str(frame.f_globals.get("__name__")).startswith(
+        ("fastmlp.", "sklearn.callback")
+    ):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
 

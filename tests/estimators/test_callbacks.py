@@ -168,6 +168,13 @@ def test_warnings_point_to_the_caller_of_fit():
         assert [warning.filename for warning in caught] == [__file__]
 
 
+def test_warnings_reach_code_without_a_module():
+    code = "MLPRegressor(max_iter=1).fit([[0.0], [1.0]], [0.0, 1.0])"
+    with pytest.warns(ConvergenceWarning) as caught:
+        exec(compile(code, "a string", "exec"), {"MLPRegressor": MLPRegressor})
+    assert [warning.filename for warning in caught] == ["a string"]
+
+
 # --------------------------------------------------------------------------------------
 # scikit-learn's callbacks
 # --------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from fastmlp import MLPClassifier, MLPRegressor
 from tests.estimators.problems import TASKS, make_estimator, make_problem
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "out_of_core.rst"
+GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 
 
 def chunks_of(*arrays, n_rows=25):
@@ -108,7 +108,8 @@ def test_memory_map_is_not_copied(dtype, tmp_path, monkeypatch):
     np.testing.assert_array_equal(model.coefs_[0], expected.coefs_[0])
 
 
-def test_guide_prints_what_it_says():
-    failures, tests = doctest.testfile(str(GUIDE), module_relative=False)
+@pytest.mark.parametrize("name", ["out_of_core", "training"])
+def test_guide_prints_what_it_says(name):
+    failures, tests = doctest.testfile(str(GUIDE / f"{name}.rst"), module_relative=False)
     assert tests > 10
     assert failures == 0
