@@ -20,7 +20,7 @@ import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.plots import FirstLayerWeightsDisplay, HiddenUnitsDisplay, TrainingCurveDisplay
-from fastmlp.plots._network import layer_values, most_influential
+from fastmlp.plots._network import layer_values, most_influential, ours
 from tests import reference
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -100,6 +100,30 @@ def test_training_curve_has_a_panel_for_each_quantity():
         assert ax.get_xlim() == display.ax_.get_xlim()
 
 
+def test_training_curve_of_a_fit_with_everything():
+    model = MLPClassifier(
+        (4,), learning_rate="cosine", early_stopping=True, max_iter=8, tol=0, random_state=0
+    )
+    model.fit(X, y, X_val=X[::2], y_val=y[::2])
+    display = TrainingCurveDisplay.from_estimator(model)
+    assert [ax.get_ylabel() for ax in display.axes_] == ["loss", "score", "learning rate"]
+    for key, expected in [
+        ("loss_curve", model.loss_curve_),
+        ("validation_loss_curve", model.validation_loss_curve_),
+        ("validation_scores", model.validation_scores_),
+        ("learning_rates", model.learning_rate_curve_),
+    ]:
+        np.testing.assert_array_equal(line_data(display.lines_[key])[1], expected)
+
+
+def test_training_curve_leaves_out_a_rate_that_is_not_known_or_never_changes(circles):
+    assert "learning_rates" not in TrainingCurveDisplay.from_estimator(circles).lines_
+    theirs = neural_network.MLPClassifier((3,), max_iter=3, random_state=0).fit(X, y)
+    converted = MLPClassifier.from_sklearn(theirs)
+    assert np.isnan(converted.learning_rate_curve_).tolist() == [True] * 3
+    assert "learning_rates" not in TrainingCurveDisplay.from_estimator(converted).lines_
+
+
 def test_training_curve_without_any_finite_score():
     display = TrainingCurveDisplay(loss_curve=[2, 1], validation_scores=[np.nan, np.nan]).plot()
     assert len(display.axes_[1].lines) == 1
@@ -157,7 +181,9 @@ def test_layer_values_with_a_slope_per_layer():
 
 def test_layer_values_of_sklearn():
     model = neural_network.MLPClassifier((5, 4), max_iter=3, random_state=0).fit(X_3, Y_3)
-    np.testing.assert_allclose(layer_values(model, X_3)[-1], model.predict_proba(X_3), rtol=1e-12)
+    np.testing.assert_allclose(
+        layer_values(ours(model), X_3)[-1], model.predict_proba(X_3), rtol=1e-12
+    )
 
 
 def test_most_influential_units():

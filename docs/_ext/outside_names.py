@@ -18,6 +18,10 @@ PAGES = {
 }
 # Sections of scikit-learn's guide that inherited docstrings refer to.
 SECTIONS = {
+    "df_output_transform": "modules/df_output_transform.html",
+    "sphx_glr_auto_examples_miscellaneous_plot_set_output.py": (
+        "auto_examples/miscellaneous/plot_set_output.html"
+    ),
     "accuracy_score": "modules/model_evaluation.html#accuracy-score",
     "r2_score": "modules/model_evaluation.html#r2-score",
 }

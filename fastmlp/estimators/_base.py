@@ -520,6 +520,7 @@ class BaseMLP(
             self.activation_slopes_ = self._layout.slope_values(self._params)
         if self.solver != "lbfgs":
             self.loss_curve_ = progress.loss_curve
+            self.learning_rate_curve_ = progress.learning_rate_curve
             self.best_loss_ = progress.best_loss
             self.validation_loss_curve_ = progress.validation_loss_curve
             self.validation_scores_ = progress.validation_scores

@@ -109,6 +109,8 @@ class ExchangeMixin:
             loss_curve=list(getattr(model, "loss_curve_", [])),
         )
         if model.solver != "lbfgs":
+            # scikit-learn keeps the last rate alone.
+            progress.learning_rate_curve = [np.nan] * len(progress.loss_curve)
             progress.best_loss = model.best_loss_
             progress.validation_scores = copy.copy(model.validation_scores_)
             progress.best_validation_score = model.best_validation_score_

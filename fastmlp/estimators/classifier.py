@@ -171,6 +171,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Loss of the last epoch.
     loss_curve_ : list of float
         Loss of each epoch, each batch before its update; not for ``"lbfgs"``.
+    learning_rate_curve_ : list of float
+        Learning rate of the last step of each epoch; not for ``"lbfgs"``.
     best_loss_ : float or None
         Smallest loss; None under early stopping; not for ``"lbfgs"``.
     validation_scores_ : list of float or None

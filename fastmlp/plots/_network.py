@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp.training.data import kernel_data
-from fastmlp.training.engine import Predictor
-from fastmlp.training.network import NetworkLayout
+from fastmlp.estimators._base import BaseMLP
+from fastmlp.estimators.classifier import MLPClassifier
+from fastmlp.estimators.regressor import MLPRegressor
 
-__all__ = ["activation_names", "layer_values", "most_influential", "split_pipeline"]
+__all__ = ["activation_names", "layer_values", "most_influential", "ours", "split_pipeline"]
 
 Floats = NDArray[Any]
 
@@ -54,8 +55,8 @@ def split_pipeline(estimator: Any) -> tuple[Any, Any]:
     return preprocessing, estimator
 
 
-def activation_names(network: Any) -> tuple[str, ...]:
-    """Return the name of each layer's activation, the output's last.
+def ours(network: Any) -> Any:
+    """Return a network as fastmlp's, which can be looked into; scikit-learn's are converted.
 
     Parameters
     ----------
@@ -64,22 +65,37 @@ def activation_names(network: Any) -> tuple[str, ...]:
 
     Returns
     -------
+    MLPClassifier or MLPRegressor
+        The same network.
+    """
+    if isinstance(network, BaseMLP):
+        return network
+    return (MLPClassifier if is_classifier(network) else MLPRegressor).from_sklearn(network)
+
+
+def activation_names(network: BaseMLP) -> tuple[str, ...]:
+    """Return the name of each layer's activation, the output's last.
+
+    Parameters
+    ----------
+    network : estimator
+        A fitted network of fastmlp.
+
+    Returns
+    -------
     tuple of str
         One per layer of weights.
     """
-    n_hidden = len(network.coefs_) - 1
-    hidden = network.activation
-    names = [hidden] * n_hidden if isinstance(hidden, str) else list(hidden)
-    return (*names, network.out_activation_)
+    return network._layout.activations
 
 
-def layer_values(network: Any, X: Floats) -> list[Floats]:
+def layer_values(network: BaseMLP, X: Floats) -> list[Floats]:
     """Return what goes into a network and what comes out of each of its layers.
 
     Parameters
     ----------
     network : estimator
-        A fitted network.
+        A fitted network of fastmlp.
     X : ndarray of shape (n_samples, n_features)
         Inputs.
 
@@ -88,33 +104,9 @@ def layer_values(network: Any, X: Floats) -> list[Floats]:
     list of ndarray of shape (n_samples, n_units)
         The inputs, the activations of each hidden layer, and the outputs.
     """
-    dtype = network.coefs_[0].dtype
-    values = [np.ascontiguousarray(X, dtype)]
-    for weights, biases, name, slope in zip(
-        network.coefs_,
-        network.intercepts_,
-        activation_names(network),
-        _slopes(network),
-        strict=True,
-    ):
-        # Each layer is a network of its own. With a learned slope it would have a parameter more.
-        name = "leaky_relu" if name == "prelu" else name
-        layout = NetworkLayout(weights.shape, (name,), (slope,), "squared_error")
-        layer = Predictor(layout, np.concatenate([weights.ravel(), biases]))
-        values.append(layer(kernel_data(values[-1], dtype)))
-    return values
-
-
-def _slopes(network: Any) -> list[float | None]:
-    """Return the slope of each layer's activation; None where its default applies."""
-    n_layers = len(network.coefs_)
-    learned = getattr(network, "activation_slopes_", None)
-    if learned is not None:
-        return [None if np.isnan(slope) else slope for slope in learned]
-    slopes = getattr(network, "activation_slope", None)
-    if slopes is None or np.ndim(slopes) == 0:
-        return [slopes] * (n_layers - 1) + [None]
-    return [*slopes, None]
+    n_hidden = len(network.coefs_) - 1
+    hidden = [network.transform(X, layer=layer) for layer in range(n_hidden)]
+    return [X, *hidden, network._outputs(X)]
 
 
 def most_influential(weights: Floats, max_units: int) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from fastmlp.plots._network import (
     activation_names,
     layer_values,
     most_influential,
+    ours,
     split_pipeline,
 )
 
@@ -164,6 +165,7 @@ class HiddenUnitsDisplay:
         if max_units < 1:
             raise ValueError(f"max_units must be at least 1. Got {max_units} instead.")
         preprocessing, network = split_pipeline(estimator)
+        network = ours(network)
         columns = getattr(X, "columns", None)
         samples = check_array(X, dtype=np.float64)
         if samples.shape[1] != 2:

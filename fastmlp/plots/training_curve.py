@@ -83,7 +83,7 @@ class TrainingCurveDisplay:
     def from_estimator(
         cls, estimator: Any, *, name: str | None = None, ax: Axes | None = None, **kwargs: Any
     ) -> Self:
-        """Draw how an estimator was trained.
+        """Draw how an estimator was trained. A learning rate that never changed is left out.
 
         Parameters
         ----------
@@ -117,7 +117,7 @@ class TrainingCurveDisplay:
             loss_curve=network.loss_curve_,
             validation_loss_curve=getattr(network, "validation_loss_curve_", None),
             validation_scores=getattr(network, "validation_scores_", None),
-            learning_rates=getattr(network, "learning_rate_curve_", None),
+            learning_rates=_if_it_varies(getattr(network, "learning_rate_curve_", None)),
             estimator_name=type(network).__name__ if name is None else name,
         )
         return display.plot(ax=ax, **kwargs)
@@ -192,6 +192,12 @@ class TrainingCurveDisplay:
         panel.legend()
         for panel in self.axes_:
             panel.axvline(best + 1, color="C1", linestyle=":", linewidth=1)
+
+
+def _if_it_varies(values: list[float] | None) -> list[float] | None:
+    """Return the values unless all that are known are the same."""
+    known = {value for value in values or [] if not np.isnan(value)}
+    return values if len(known) > 1 else None
 
 
 def _panels(ax: Axes, n_panels: int) -> Any:

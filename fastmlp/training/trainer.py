@@ -54,6 +54,8 @@ class Progress:
         Smallest loss; None under early stopping.
     learning_rate : float
         Rate of the last step; nan where steps have none (L-BFGS).
+    learning_rate_curve : list of float
+        Rate of the last step of each epoch.
     validation_loss : float or None
         Loss of the held-out samples after the last epoch; None without such samples.
     validation_loss_curve : list of float or None
@@ -78,6 +80,7 @@ class Progress:
     loss_curve: list[float] = field(default_factory=list)
     best_loss: float | None = np.inf
     learning_rate: float = np.nan
+    learning_rate_curve: list[float] = field(default_factory=list)
     validation_loss: float | None = None
     validation_loss_curve: list[float] | None = None
     validation_score: float | None = None
@@ -242,6 +245,7 @@ def fit_epochs(
             progress.samples_seen += order.size
             progress.loss_curve.append(loss)
             progress.learning_rate = float(rates[-1])
+            progress.learning_rate_curve.append(progress.learning_rate)
             if report:
                 report(f"Iteration {progress.n_iter}, loss = {loss:.8f}")
             _judge(progress, engine.params, tol, validate, report)

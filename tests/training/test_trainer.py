@@ -185,6 +185,9 @@ def test_adaptive_rates_go_down_on_plateaus():
     plateaus = [line for line in lines if line.startswith("Training loss")]
     assert [line.endswith("Stopping.") for line in plateaus] == [False] * 5 + [True]
     assert progress.n_iter == 3 + 2 * 5
+    # Three epochs until the first plateau, two until each of the others.
+    expected = np.repeat(0.001 / 5.0 ** np.arange(6), [3, 2, 2, 2, 2, 2])
+    np.testing.assert_allclose(progress.learning_rate_curve, expected, rtol=1e-12)
 
 
 def test_validation_score_decides():

@@ -47,17 +47,18 @@ print(f"{linear.score(X_test, y_test):.3f} correct")
 # edges appear, and the pixels at the border, where there is no ink to learn from, fall silent.
 
 networks = {}
-for alpha in (1e-4, 3.0):
-    network = MLPClassifier(
+figure, axes = plt.subplots(1, 2, figsize=(10.5, 4))
+for ax, alpha in zip(axes, (1e-4, 3.0), strict=True):
+    networks[alpha] = network = MLPClassifier(
         hidden_layer_sizes=(40,),
         alpha=alpha,
         learning_rate_init=0.01,
         max_iter=300,
         random_state=0,
     )
-    networks[alpha] = network.fit(X_train, y_train)
-    display = FirstLayerWeightsDisplay.from_estimator(network, max_units=12)
-    display.figure_.suptitle(f"alpha = {alpha:g}")
+    network.fit(X_train, y_train)
+    FirstLayerWeightsDisplay.from_estimator(network, max_units=12, ax=ax)
+    ax.set_title(f"alpha = {alpha:g}")
     print(f"alpha = {alpha:6g}: {network.score(X_test, y_test):.3f} correct")
 
 # %%
@@ -87,3 +88,18 @@ for ax, sample in zip(axes, wrong, strict=False):
         f"{p[sample].argmax()}? ({p[sample].max():.0%})\nit is a {y_test[sample]}",
         size=9,
     )
+
+# %%
+# What made it think so? ``input_gradients`` tells how the output of the class that it chose would
+# change with each pixel: blue where more ink would make it surer, red where less would.
+
+figure, axes = plt.subplots(1, 8, figsize=(9.5, 1.9))
+for ax in axes:
+    ax.set_axis_off()
+for ax, sample in zip(axes, wrong, strict=False):
+    guess = p[sample].argmax()
+    gradient = network.input_gradients(X_test[[sample]], output=guess, logits=True)
+    largest = np.abs(gradient).max()
+    ax.imshow(gradient.reshape(8, 8), cmap="RdBu", vmin=-largest, vmax=largest)
+    ax.contour(X_test[sample].reshape(8, 8), [0.5], colors="black", linewidths=0.8)
+    ax.set_title(f"why a {guess}?", size=9)
