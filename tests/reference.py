@@ -175,33 +175,79 @@ CANONICAL_PAIRS = {
 }
 
 
-def sample_losses(loss, out_activation, y, out):
+# What a loss reads besides outputs and targets, where nothing else is said.
+LOSS_PARAMETERS = {"huber": 1.0, "quantile": 0.5, "focal": 2.0, "log_loss": 0.0}
+
+
+def sample_losses(loss, out_activation, y, out, parameter=None):
     """The loss of each sample: shape ``(n_samples,)``.
 
     As in scikit-learn, the squared error is halved and averaged over the outputs, the other losses
-    are summed over them, and probabilities are kept ``eps`` away from 0 and 1.
+    are summed over them, and probabilities are kept ``eps`` away from 0 and 1. ``parameter`` is the
+    loss's own: Huber's delta, the quantile (a number, or one per output), the focal loss's gamma,
+    the smoothing of labels.
     """
+    parameter = LOSS_PARAMETERS.get(loss) if parameter is None else parameter
     if loss == "squared_error":
         return 0.5 * ((out - y) ** 2).mean(axis=1)
+    if loss == "absolute_error":
+        return np.abs(out - y).sum(axis=1)
+    if loss == "huber":
+        error = np.abs(out - y)
+        beyond = parameter * (error - parameter / 2)
+        return np.where(error <= parameter, error**2 / 2, beyond).sum(axis=1)
+    if loss == "quantile":
+        return np.maximum(parameter * (y - out), (parameter - 1) * (y - out)).sum(axis=1)
     if loss == "poisson":
         return (xlogy(y, y / out) - y + out).sum(axis=1)
+    if loss == "gamma":
+        return (y / out - 1 - np.log(y / out)).sum(axis=1)
     eps = np.finfo(out.dtype).eps
     p = np.clip(out, eps, 1 - eps)
+    if loss == "focal":
+        wrong = (y * (1 - p) ** parameter, (1 - y) * p**parameter)
+        losses = -wrong[0] * np.log(p)
+        if out_activation == "logistic":
+            losses = losses - wrong[1] * np.log(1 - p)
+        return losses.sum(axis=1)
+    y = smoothed(y, out_activation, parameter)
     if out_activation == "softmax":
         return -xlogy(y, p).sum(axis=1)
     return -(xlogy(y, p) + xlogy(1 - y, 1 - p)).sum(axis=1)
 
 
-def output_gradient(loss, y, out):
+def smoothed(y, out_activation, amount):
+    """Targets moved towards equal probabilities of all classes, or of both."""
+    return (1 - amount) * y + amount / (y.shape[1] if out_activation == "softmax" else 2)
+
+
+def output_gradient(loss, y, out, parameter=None, out_activation=None):
     """The derivative of a sample's loss with respect to the outputs.
 
     scikit-learn does not divide the gradient of the squared error by the number of outputs,
     although it averages the loss over them; neither do we.
     """
+    parameter = LOSS_PARAMETERS.get(loss) if parameter is None else parameter
     if loss == "squared_error":
         return out - y
+    if loss == "absolute_error":
+        return np.sign(out - y)
+    if loss == "huber":
+        return np.clip(out - y, -parameter, parameter)
+    if loss == "quantile":
+        return np.where(out > y, 1 - parameter, np.where(out < y, -parameter, 0.0))
     if loss == "poisson":
         return 1 - y / out
+    if loss == "gamma":
+        return (1 - y / out) / out
+    if loss == "focal":
+        eps = np.finfo(out.dtype).eps
+        p = np.clip(out, eps, 1 - eps)
+
+        def slope(p):
+            return parameter * (1 - p) ** (parameter - 1) * np.log(p) - (1 - p) ** parameter / p
+
+        return y * slope(p) - (1 - y) * slope(1 - p) * (out_activation == "logistic")
     raise ValueError("log_loss is only defined on logistic and softmax outputs")
 
 
@@ -212,18 +258,22 @@ def per_row(sample_weight, like):
     return np.asarray(sample_weight, dtype=like.dtype)[:, np.newaxis]
 
 
-def loss_and_delta(loss, out_activation, logits, y, sample_weight=None, slope=None):
+def loss_and_delta(loss, out_activation, logits, y, sample_weight=None, slope=None, parameter=None):
     """Mean loss of a batch, and ``delta``: each sample's derivative with respect to its logits.
 
     ``y`` has the shape of ``logits`` (classes as one column of 0 and 1 each). With sample weights
     the mean is weighted, and the rows of ``delta`` are multiplied by them.
     """
     out = activate(out_activation, logits, slope)
-    loss_value = np.average(sample_losses(loss, out_activation, y, out), weights=sample_weight)
+    losses = sample_losses(loss, out_activation, y, out, parameter)
+    loss_value = np.average(losses, weights=sample_weight)
     if (loss, out_activation) in CANONICAL_PAIRS:
+        if loss == "log_loss":
+            y = smoothed(y, out_activation, parameter or 0.0)
         delta = (out - y).astype(logits.dtype)
     else:
-        delta = activation_backward(out_activation, logits, output_gradient(loss, y, out), slope)
+        upstream = output_gradient(loss, y, out, parameter, out_activation)
+        delta = activation_backward(out_activation, logits, upstream, slope)
     return loss_value, delta * per_row(sample_weight, delta)
 
 

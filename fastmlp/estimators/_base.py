@@ -257,8 +257,14 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
             activations=(*activations, output),
             slopes=(*slopes, None),
             loss=loss,
+            loss_parameters=self._loss_parameters(loss),
             output_init=self.activation if isinstance(self.activation, str) else activations[-1],
         )
+
+    def _loss_parameters(self, loss: str) -> tuple[float, ...]:
+        """Return what a loss of LOSSES reads besides outputs and targets."""
+        name = LOSSES[loss].parameter
+        return () if name is None else (float(getattr(self, name)),)
 
     def _start(self, layout: NetworkLayout, dtype: np.dtype[Any]) -> None:
         """Initialise the model for a first fit."""

@@ -90,8 +90,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Epochs without improvement that are allowed.
     max_fun : int, default=15000
         Largest number of evaluations of ``"lbfgs"``.
-    loss : {"log_loss", "squared_error"}, default="log_loss"
-        Cross-entropy, or half the squared error of the output probabilities.
+    loss : {"log_loss", "focal", "squared_error"}, default="log_loss"
+        Cross-entropy; focal loss, which is cross-entropy times ``(1 - p) ** focal_gamma`` with p
+        the probability of the right class, so that samples which are right already count
+        little; or half the squared error of the output probabilities.
+    label_smoothing : float, default=0.0
+        For ``loss="log_loss"``: a share in [0, 1) of each target that is spread over all
+        classes, or over both values of a label.
+    focal_gamma : float, default=2.0
+        Exponent of ``loss="focal"``, not negative; 0 is cross-entropy.
     activation_slope : float, array-like or None, default=None
         Slope below zero of ``"leaky_relu"`` (0.01), initial slope of ``"prelu"`` (0.25), scale
         of ``"elu"`` (1.0); one number, or one per hidden layer. None is the default in
@@ -172,7 +179,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     array([0, 0, 0])
     """
 
-    _constraints = constraints_for(("log_loss", "squared_error"), ("logistic", "softmax"))
+    _constraints = constraints_for(("log_loss", "focal", "squared_error"), ("logistic", "softmax"))
 
     def __init__(
         self,
@@ -201,6 +208,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         loss: str = "log_loss",
+        label_smoothing: float = 0.0,
+        focal_gamma: float = 2.0,
         activation_slope: Any = None,
         out_activation: str | None = None,
         weight_init: Any = None,
@@ -230,6 +239,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
         self.loss = loss
+        self.label_smoothing = label_smoothing
+        self.focal_gamma = focal_gamma
         self.activation_slope = activation_slope
         self.out_activation = out_activation
         self.weight_init = weight_init
@@ -299,7 +310,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _loss_and_output(self) -> tuple[str, str]:
         output = "logistic" if self._is_multilabel or self.n_outputs_ == 1 else "softmax"
-        return (self.loss if self.loss == "squared_error" else f"{output}_cross_entropy"), output
+        merged = {"log_loss": f"{output}_cross_entropy", "focal": f"{output}_focal"}
+        return merged.get(self.loss, self.loss), output
+
+    def _loss_parameters(self, loss: str) -> tuple[float, ...]:
+        if self.label_smoothing != 0 and self.loss != "log_loss":
+            raise ValueError(
+                f"label_smoothing={self.label_smoothing!r} cannot be combined with "
+                f"loss={self.loss!r}. Set label_smoothing=0, or loss='log_loss'."
+            )
+        return super()._loss_parameters(loss)
 
     def _stratification(self, targets: Floats) -> Floats | None:
         # scikit-learn stratifies where there is one output: two classes.
