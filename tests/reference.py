@@ -519,6 +519,92 @@ class Adam:
         return True
 
 
+@dataclass
+class AdamW(Adam):
+    r"""Adam that also shrinks the weights, which are the matrices among the parameters.
+
+    .. math:: w \leftarrow (1 - \eta d) w \quad\text{before Adam's step}
+    """
+
+    weight_decay: float = 0.01
+
+    def step(self, parameters, gradients):
+        """Update every parameter array in place."""
+        for parameter in parameters:
+            if parameter.ndim == 2:
+                parameter *= 1 - self.learning_rate_init * self.weight_decay
+        super().step(parameters, gradients)
+
+
+@dataclass
+class NAdam(Adam):
+    r"""Adam that looks ahead by Nesterov's momentum, which grows from half of beta_1 to beta_1.
+
+    With :math:`\mu_t = \beta_1 (1 - 0.96^{0.004 t} / 2)` and :math:`P_t = \mu_1 \cdots \mu_t`,
+
+    .. math:: \hat m = \frac{(1-\mu_t) g}{1 - P_t} + \frac{\mu_{t+1} m}{1 - P_{t+1}}, \quad
+              \theta \leftarrow \theta - \eta\sqrt{1-\beta_2^t} \frac{\hat m}{\sqrt v + \epsilon}
+    """
+
+    def __post_init__(self):
+        """Start without any moments, at step 0."""
+        super().__post_init__()
+        self.product = 1.0
+
+    def momentum_at(self, step):
+        """The momentum of a step."""
+        return self.beta_1 * (1 - 0.5 * 0.96 ** (0.004 * step))
+
+    def step(self, parameters, gradients):
+        """Update every parameter array in place."""
+        if self.moments is None:
+            self.moments = [(np.zeros_like(p), np.zeros_like(p)) for p in parameters]
+        self.t += 1
+        now, later = self.momentum_at(self.t), self.momentum_at(self.t + 1)
+        self.product *= now
+        root = float(np.sqrt(1 - self.beta_2**self.t))
+        for parameter, gradient, (m, v) in zip(parameters, gradients, self.moments, strict=True):
+            m += (1 - self.beta_1) * (gradient - m)
+            v += (1 - self.beta_2) * (gradient**2 - v)
+            ahead = (1 - now) / (1 - self.product) * gradient
+            ahead += later / (1 - self.product * later) * m
+            parameter -= self.learning_rate_init * root * ahead / (np.sqrt(v) + self.epsilon)
+
+
+@dataclass
+class RMSprop(Adam):
+    r"""Steps by the gradient over its fading root mean square; beta_2 is how slowly it fades.
+
+    .. math:: v \leftarrow \beta_2 v + (1-\beta_2) g^2, \quad
+              \theta \leftarrow \theta - \eta \frac{g}{\sqrt v + \epsilon}
+    """
+
+    def step(self, parameters, gradients):
+        """Update every parameter array in place."""
+        if self.moments is None:
+            self.moments = [np.zeros_like(p) for p in parameters]
+        for parameter, gradient, v in zip(parameters, gradients, self.moments, strict=True):
+            v += self.added(gradient**2, v)
+            parameter -= self.learning_rate_init * gradient / (np.sqrt(v) + self.epsilon)
+
+    def added(self, square, v):
+        """What a squared gradient adds to v."""
+        return (1 - self.beta_2) * (square - v)
+
+
+@dataclass
+class Adagrad(RMSprop):
+    r"""Steps by the gradient over the root of the sum of its squares.
+
+    .. math:: v \leftarrow v + g^2, \quad
+              \theta \leftarrow \theta - \eta \frac{g}{\sqrt v + \epsilon}
+    """
+
+    def added(self, square, v):
+        """What a squared gradient adds to v."""
+        return square
+
+
 # --------------------------------------------------------------------------------------
 # Training
 # --------------------------------------------------------------------------------------

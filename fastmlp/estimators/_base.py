@@ -29,6 +29,7 @@ from fastmlp.estimators._validation import (
 )
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.training.data import kernel_data
 from fastmlp.training.engine import Engine, OptimizerState, Predictor
 from fastmlp.training.initialisation import INITIALISATIONS
@@ -42,7 +43,10 @@ __all__ = ["BaseMLP"]
 
 Floats = NDArray[Any]
 
-SOLVERS = ("adam", "lbfgs", "sgd")
+SOLVERS = ("adagrad", "adam", "adamw", "lbfgs", "nadam", "rmsprop", "sgd")
+HYPERPARAMETERS = tuple(
+    sorted({name for row in OPTIMIZERS.values() for name in row.hyperparameters})
+)
 HIDDEN_ACTIVATIONS = tuple(name for name, row in ACTIVATIONS.items() if row.is_hidden)
 
 
@@ -117,6 +121,7 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
     epsilon: float
     n_iter_no_change: float
     max_fun: int
+    weight_decay: float
     activation_slope: Any
     out_activation: str | None
     weight_init: Any
@@ -311,7 +316,7 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
             params,
             kernel_data(X, params.dtype, targets, weights),
             self._optimizer,
-            {name: getattr(self, name) for name in ("momentum", "beta_1", "beta_2", "epsilon")},
+            {name: getattr(self, name) for name in HYPERPARAMETERS},
             alpha=self.alpha,
             batch_size=batch_size,
             n_samples=order.size,
@@ -350,8 +355,8 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _optimizer_name(self) -> str:
         """Return the optimizer that the parameters ask for; without momentum there is none."""
-        if self.solver == "adam":
-            return "adam"
+        if self.solver != "sgd":
+            return self.solver
         if self.momentum == 0:
             return "sgd"
         return "nesterov" if self.nesterovs_momentum else "momentum"

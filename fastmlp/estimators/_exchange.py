@@ -24,9 +24,10 @@ __all__ = ["ExchangeMixin"]
 Floats = NDArray[Any]
 
 # What says nothing of a fitted model, nor of how it would go on training; the others are of
-# activations and losses that scikit-learn does not have.
+# activations, losses and solvers that scikit-learn does not have.
 _WITHOUT_EFFECT = {
     "n_jobs", "weight_init", "activation_slope", "focal_gamma", "huber_delta", "quantile",
+    "weight_decay",
 }  # fmt: skip
 # What both packages call the same and keep alike.
 _SHARED_ATTRIBUTES = (

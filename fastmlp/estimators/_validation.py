@@ -195,6 +195,7 @@ def parameter_constraints(
             BETWEEN_ZERO_AND_ONE,
             Constraint("an array-like of such numbers in increasing order", is_array_like),
         ),
+        "weight_decay": (NON_NEGATIVE,),
         "activation_slope": (
             NONE,
             FINITE,

@@ -45,8 +45,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ``"binary_step"``, ``"logistic"``, ``"tanh"``, ``"arctan"``, ``"relu"``,
         ``"leaky_relu"``, ``"prelu"``, ``"elu"``, ``"softplus"``, ``"gelu"``, ``"silu"``,
         ``"selu"`` or ``"mish"``.
-    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+    solver : {"adam", "adamw", "nadam", "rmsprop", "adagrad", "sgd", "lbfgs"}, default="adam"
         ``"lbfgs"`` is a quasi-Newton method on all samples at once and suits small data.
+        ``"adamw"`` is Adam with `weight_decay`, ``"nadam"`` Adam with Nesterov's momentum.
     alpha : float, default=0.0001
         L2 penalty on the weights, not on the biases; divided by the size of the batch.
     batch_size : int or "auto", default="auto"
@@ -82,9 +83,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     validation_fraction : float, default=0.1
         Share of the samples to hold out.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        Decay rates of Adam's first and second moment, in [0, 1).
+        Decay rates of Adam's first and second moment, in [0, 1); `beta_2` is that of
+        ``"rmsprop"`` too.
     epsilon : float, default=1e-8
-        Keeps Adam's quotient finite.
+        Keeps the quotient of Adam, its kin, RMSprop and Adagrad finite.
     n_iter_no_change : int or inf, default=10
         Epochs without improvement that are allowed.
     max_fun : int, default=15000
@@ -95,6 +97,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         For ``loss="quantile"``: the quantile in (0, 1) to predict. Several, in increasing order,
         are predicted at once, one output for each, from a `y` of shape (n_samples,); predictions
         of a sample are sorted, so that they never cross.
+    weight_decay : float, default=0.01
+        For ``solver="adamw"``: share of the weights, not of the biases, that each step takes
+        away, times the learning rate. Apart from `alpha`, whose penalty is part of the gradient.
     activation_slope : float, array-like or None, default=None
         Slope below zero of ``"leaky_relu"`` (0.01), initial slope of ``"prelu"`` (0.25), scale
         of ``"elu"`` (1.0); one number, or one per hidden layer. None is the default in
@@ -204,6 +209,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         max_fun: int = 15000,
         huber_delta: float = 1.0,
         quantile: Any = 0.5,
+        weight_decay: float = 0.01,
         activation_slope: Any = None,
         out_activation: str | None = None,
         weight_init: Any = None,
@@ -235,6 +241,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.max_fun = max_fun
         self.huber_delta = huber_delta
         self.quantile = quantile
+        self.weight_decay = weight_decay
         self.activation_slope = activation_slope
         self.out_activation = out_activation
         self.weight_init = weight_init

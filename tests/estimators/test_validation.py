@@ -33,8 +33,8 @@ CONSTRAINTS = parameter_constraints(
 )
 SKLEARN_ESTIMATORS = (MLPClassifier, MLPRegressor)
 OWN_PARAMETERS = (
-    "label_smoothing", "focal_gamma", "huber_delta", "quantile", "activation_slope",
-    "out_activation", "weight_init", "n_jobs",
+    "label_smoothing", "focal_gamma", "huber_delta", "quantile", "weight_decay",
+    "activation_slope", "out_activation", "weight_init", "n_jobs",
 )  # fmt: skip
 
 
@@ -47,6 +47,7 @@ class OwnParameters(BaseEstimator):
         focal_gamma=2.0,
         huber_delta=1.0,
         quantile=0.5,
+        weight_decay=0.01,
         activation_slope=None,
         out_activation=None,
         weight_init=None,
@@ -57,6 +58,7 @@ class OwnParameters(BaseEstimator):
         self.focal_gamma = focal_gamma
         self.huber_delta = huber_delta
         self.quantile = quantile
+        self.weight_decay = weight_decay
         self.activation_slope = activation_slope
         self.out_activation = out_activation
         self.weight_init = weight_init
@@ -288,6 +290,10 @@ SLOPES = (
         for value in ["abc", NAN, INF, -0.1, None, [2.0]]
     ]
     + [
+        ("weight_decay", value, "a float in the range [0.0, inf)")
+        for value in ["abc", NAN, INF, -0.1, None, [0.01]]
+    ]
+    + [
         ("huber_delta", value, "a float in the range (0.0, inf)")
         for value in ["abc", NAN, INF, 0, -1.0, None, [1.0]]
     ]
@@ -333,6 +339,7 @@ def test_bad_value_of_own_parameter(name, value, wanted):
     [("activation_slope", value) for value in [None, 0, -1, 0.3, np.float32(2), (), [1, 2.5]]]
     + [("label_smoothing", value) for value in [0, 0.0, 0.1, np.float32(0.25)]]
     + [("focal_gamma", value) for value in [0, 0.5, 2, np.float64(3)]]
+    + [("weight_decay", value) for value in [0, 0.01, 1, np.float32(0.5)]]
     + [("huber_delta", value) for value in [1e-3, 1, np.float32(2)]]
     + [("quantile", value) for value in [0.5, np.float64(0.1), [0.1, 0.9], np.array([0.5])]]
     + [("out_activation", value) for value in [None, "identity", "logistic"]]

@@ -26,7 +26,7 @@ TWIN_LOSSES = {
 }
 # Their curves have a corner, or a step, at zero.
 WITH_CORNER = {"binary_step", "relu", "leaky_relu", "prelu", "elu", "selu"}
-HYPER = {"momentum": 0.9, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
+HYPER = {"momentum": 0.9, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "weight_decay": 0.1}
 
 
 @dataclass(frozen=True)
