@@ -120,5 +120,6 @@ def test_against_pytorch(solver, name, options, theirs):
             error = inputs[begin : begin + 20] @ W + b - targets[begin : begin + 20]
             (error.square().sum() / 40).backward()
             optimizer.step()
-    np.testing.assert_allclose(model.coefs_[0], W.detach().numpy(), rtol=1e-9)
-    np.testing.assert_allclose(model.intercepts_[0], b.detach().numpy(), rtol=1e-9)
+    # PyTorch keeps NAdam's product of momenta in float32.
+    np.testing.assert_allclose(model.coefs_[0], W.detach().numpy(), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(model.intercepts_[0], b.detach().numpy(), rtol=0, atol=1e-9)
