@@ -175,33 +175,79 @@ CANONICAL_PAIRS = {
 }
 
 
-def sample_losses(loss, out_activation, y, out):
+# What a loss reads besides outputs and targets, where nothing else is said.
+LOSS_PARAMETERS = {"huber": 1.0, "quantile": 0.5, "focal": 2.0, "log_loss": 0.0}
+
+
+def sample_losses(loss, out_activation, y, out, parameter=None):
     """The loss of each sample: shape ``(n_samples,)``.
 
     As in scikit-learn, the squared error is halved and averaged over the outputs, the other losses
-    are summed over them, and probabilities are kept ``eps`` away from 0 and 1.
+    are summed over them, and probabilities are kept ``eps`` away from 0 and 1. ``parameter`` is the
+    loss's own: Huber's delta, the quantile (a number, or one per output), the focal loss's gamma,
+    the smoothing of labels.
     """
+    parameter = LOSS_PARAMETERS.get(loss) if parameter is None else parameter
     if loss == "squared_error":
         return 0.5 * ((out - y) ** 2).mean(axis=1)
+    if loss == "absolute_error":
+        return np.abs(out - y).sum(axis=1)
+    if loss == "huber":
+        error = np.abs(out - y)
+        beyond = parameter * (error - parameter / 2)
+        return np.where(error <= parameter, error**2 / 2, beyond).sum(axis=1)
+    if loss == "quantile":
+        return np.maximum(parameter * (y - out), (parameter - 1) * (y - out)).sum(axis=1)
     if loss == "poisson":
         return (xlogy(y, y / out) - y + out).sum(axis=1)
+    if loss == "gamma":
+        return (y / out - 1 - np.log(y / out)).sum(axis=1)
     eps = np.finfo(out.dtype).eps
     p = np.clip(out, eps, 1 - eps)
+    if loss == "focal":
+        wrong = (y * (1 - p) ** parameter, (1 - y) * p**parameter)
+        losses = -wrong[0] * np.log(p)
+        if out_activation == "logistic":
+            losses = losses - wrong[1] * np.log(1 - p)
+        return losses.sum(axis=1)
+    y = smoothed(y, out_activation, parameter)
     if out_activation == "softmax":
         return -xlogy(y, p).sum(axis=1)
     return -(xlogy(y, p) + xlogy(1 - y, 1 - p)).sum(axis=1)
 
 
-def output_gradient(loss, y, out):
+def smoothed(y, out_activation, amount):
+    """Targets moved towards equal probabilities of all classes, or of both."""
+    return (1 - amount) * y + amount / (y.shape[1] if out_activation == "softmax" else 2)
+
+
+def output_gradient(loss, y, out, parameter=None, out_activation=None):
     """The derivative of a sample's loss with respect to the outputs.
 
     scikit-learn does not divide the gradient of the squared error by the number of outputs,
     although it averages the loss over them; neither do we.
     """
+    parameter = LOSS_PARAMETERS.get(loss) if parameter is None else parameter
     if loss == "squared_error":
         return out - y
+    if loss == "absolute_error":
+        return np.sign(out - y)
+    if loss == "huber":
+        return np.clip(out - y, -parameter, parameter)
+    if loss == "quantile":
+        return np.where(out > y, 1 - parameter, np.where(out < y, -parameter, 0.0))
     if loss == "poisson":
         return 1 - y / out
+    if loss == "gamma":
+        return (1 - y / out) / out
+    if loss == "focal":
+        eps = np.finfo(out.dtype).eps
+        p = np.clip(out, eps, 1 - eps)
+
+        def slope(p):
+            return parameter * (1 - p) ** (parameter - 1) * np.log(p) - (1 - p) ** parameter / p
+
+        return y * slope(p) - (1 - y) * slope(1 - p) * (out_activation == "logistic")
     raise ValueError("log_loss is only defined on logistic and softmax outputs")
 
 
@@ -212,18 +258,22 @@ def per_row(sample_weight, like):
     return np.asarray(sample_weight, dtype=like.dtype)[:, np.newaxis]
 
 
-def loss_and_delta(loss, out_activation, logits, y, sample_weight=None, slope=None):
+def loss_and_delta(loss, out_activation, logits, y, sample_weight=None, slope=None, parameter=None):
     """Mean loss of a batch, and ``delta``: each sample's derivative with respect to its logits.
 
     ``y`` has the shape of ``logits`` (classes as one column of 0 and 1 each). With sample weights
     the mean is weighted, and the rows of ``delta`` are multiplied by them.
     """
     out = activate(out_activation, logits, slope)
-    loss_value = np.average(sample_losses(loss, out_activation, y, out), weights=sample_weight)
+    losses = sample_losses(loss, out_activation, y, out, parameter)
+    loss_value = np.average(losses, weights=sample_weight)
     if (loss, out_activation) in CANONICAL_PAIRS:
+        if loss == "log_loss":
+            y = smoothed(y, out_activation, parameter or 0.0)
         delta = (out - y).astype(logits.dtype)
     else:
-        delta = activation_backward(out_activation, logits, output_gradient(loss, y, out), slope)
+        upstream = output_gradient(loss, y, out, parameter, out_activation)
+        delta = activation_backward(out_activation, logits, upstream, slope)
     return loss_value, delta * per_row(sample_weight, delta)
 
 
@@ -467,6 +517,92 @@ class Adam:
     def should_stop(self):
         """Adam has no smaller rate to try."""
         return True
+
+
+@dataclass
+class AdamW(Adam):
+    r"""Adam that also shrinks the weights, which are the matrices among the parameters.
+
+    .. math:: w \leftarrow (1 - \eta d) w \quad\text{before Adam's step}
+    """
+
+    weight_decay: float = 0.01
+
+    def step(self, parameters, gradients):
+        """Update every parameter array in place."""
+        for parameter in parameters:
+            if parameter.ndim == 2:
+                parameter *= 1 - self.learning_rate_init * self.weight_decay
+        super().step(parameters, gradients)
+
+
+@dataclass
+class NAdam(Adam):
+    r"""Adam that looks ahead by Nesterov's momentum, which grows from half of beta_1 to beta_1.
+
+    With :math:`\mu_t = \beta_1 (1 - 0.96^{0.004 t} / 2)` and :math:`P_t = \mu_1 \cdots \mu_t`,
+
+    .. math:: \hat m = \frac{(1-\mu_t) g}{1 - P_t} + \frac{\mu_{t+1} m}{1 - P_{t+1}}, \quad
+              \theta \leftarrow \theta - \eta\sqrt{1-\beta_2^t} \frac{\hat m}{\sqrt v + \epsilon}
+    """
+
+    def __post_init__(self):
+        """Start without any moments, at step 0."""
+        super().__post_init__()
+        self.product = 1.0
+
+    def momentum_at(self, step):
+        """The momentum of a step."""
+        return self.beta_1 * (1 - 0.5 * 0.96 ** (0.004 * step))
+
+    def step(self, parameters, gradients):
+        """Update every parameter array in place."""
+        if self.moments is None:
+            self.moments = [(np.zeros_like(p), np.zeros_like(p)) for p in parameters]
+        self.t += 1
+        now, later = self.momentum_at(self.t), self.momentum_at(self.t + 1)
+        self.product *= now
+        root = float(np.sqrt(1 - self.beta_2**self.t))
+        for parameter, gradient, (m, v) in zip(parameters, gradients, self.moments, strict=True):
+            m += (1 - self.beta_1) * (gradient - m)
+            v += (1 - self.beta_2) * (gradient**2 - v)
+            ahead = (1 - now) / (1 - self.product) * gradient
+            ahead += later / (1 - self.product * later) * m
+            parameter -= self.learning_rate_init * root * ahead / (np.sqrt(v) + self.epsilon)
+
+
+@dataclass
+class RMSprop(Adam):
+    r"""Steps by the gradient over its fading root mean square; beta_2 is how slowly it fades.
+
+    .. math:: v \leftarrow \beta_2 v + (1-\beta_2) g^2, \quad
+              \theta \leftarrow \theta - \eta \frac{g}{\sqrt v + \epsilon}
+    """
+
+    def step(self, parameters, gradients):
+        """Update every parameter array in place."""
+        if self.moments is None:
+            self.moments = [np.zeros_like(p) for p in parameters]
+        for parameter, gradient, v in zip(parameters, gradients, self.moments, strict=True):
+            v += self.added(gradient**2, v)
+            parameter -= self.learning_rate_init * gradient / (np.sqrt(v) + self.epsilon)
+
+    def added(self, square, v):
+        """What a squared gradient adds to v."""
+        return (1 - self.beta_2) * (square - v)
+
+
+@dataclass
+class Adagrad(RMSprop):
+    r"""Steps by the gradient over the root of the sum of its squares.
+
+    .. math:: v \leftarrow v + g^2, \quad
+              \theta \leftarrow \theta - \eta \frac{g}{\sqrt v + \epsilon}
+    """
+
+    def added(self, square, v):
+        """What a squared gradient adds to v."""
+        return square
 
 
 # --------------------------------------------------------------------------------------

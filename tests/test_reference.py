@@ -35,6 +35,13 @@ LOSSES_AND_OUTPUTS = [
     ("log_loss", "logistic"),
     ("poisson", "exp"),
     ("poisson", "softplus"),
+    ("gamma", "exp"),
+    ("gamma", "softplus"),
+    ("focal", "softmax"),
+    ("focal", "logistic"),
+    ("absolute_error", "tanh"),
+    ("huber", "tanh"),
+    ("quantile", "tanh"),
     ("squared_error", "softmax"),
     *[("squared_error", name) for name in reference.ACTIVATIONS if name != "binary_step"],
 ]
@@ -44,7 +51,7 @@ LOSSES_AND_OUTPUTS = [
 def test_delta_is_the_derivative_of_the_loss(loss, out_activation):
     rng = np.random.RandomState(0)
     logits = rng.normal(size=(4, 3))
-    y = np.eye(3)[[0, 2, 1, 0]]
+    y = np.eye(3)[[0, 2, 1, 0]] + (loss == "gamma")
     sample_weight = np.array([1.0, 2.0, 0.5, 0.0])
 
     def total_loss():

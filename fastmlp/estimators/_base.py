@@ -34,6 +34,7 @@ from fastmlp.estimators._validation import (
 from fastmlp.estimators._warnings import warn, warn_of_lbfgs
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.training.data import kernel_data
 from fastmlp.training.engine import Engine, OptimizerState, Predictor
 from fastmlp.training.initialisation import INITIALISATIONS
@@ -47,7 +48,10 @@ __all__ = ["BaseMLP"]
 
 Floats = NDArray[Any]
 
-SOLVERS = ("adam", "lbfgs", "sgd")
+SOLVERS = ("adagrad", "adam", "adamw", "lbfgs", "nadam", "rmsprop", "sgd")
+HYPERPARAMETERS = tuple(
+    sorted({name for row in OPTIMIZERS.values() for name in row.hyperparameters})
+)
 HIDDEN_ACTIVATIONS = tuple(name for name, row in ACTIVATIONS.items() if row.is_hidden)
 
 
@@ -125,6 +129,7 @@ class BaseMLP(
     epsilon: float
     n_iter_no_change: float
     max_fun: int
+    weight_decay: float
     activation_slope: Any
     out_activation: str | None
     weight_init: Any
@@ -329,8 +334,14 @@ class BaseMLP(
             activations=(*activations, output),
             slopes=(*slopes, None),
             loss=loss,
+            loss_parameters=self._loss_parameters(loss),
             output_init=self.activation if isinstance(self.activation, str) else activations[-1],
         )
+
+    def _loss_parameters(self, loss: str) -> tuple[float, ...]:
+        """Return what a loss of LOSSES reads besides outputs and targets."""
+        name = LOSSES[loss].parameter
+        return () if name is None else (float(getattr(self, name)),)
 
     def _start(self, layout: NetworkLayout, dtype: np.dtype[Any]) -> None:
         """Initialise the model for a first fit."""
@@ -384,7 +395,7 @@ class BaseMLP(
             params,
             kernel_data(samples.X, params.dtype, samples.targets, samples.weights),
             self._optimizer,
-            {name: getattr(self, name) for name in ("momentum", "beta_1", "beta_2", "epsilon")},
+            {name: getattr(self, name) for name in HYPERPARAMETERS},
             alpha=self.alpha,
             batch_size=batch_size,
             n_samples=order.size,
@@ -444,8 +455,8 @@ class BaseMLP(
 
     def _optimizer_name(self) -> str:
         """Return the optimizer that the parameters ask for; without momentum there is none."""
-        if self.solver == "adam":
-            return "adam"
+        if self.solver != "sgd":
+            return self.solver
         if self.momentum == 0:
             return "sgd"
         return "nesterov" if self.nesterovs_momentum else "momentum"

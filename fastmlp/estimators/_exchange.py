@@ -23,9 +23,12 @@ __all__ = ["ExchangeMixin"]
 
 Floats = NDArray[Any]
 
-# What says nothing of a fitted model, nor of how it would go on training; the slope is that of
-# activations that scikit-learn does not have.
-_WITHOUT_EFFECT = {"n_jobs", "weight_init", "activation_slope"}
+# What says nothing of a fitted model, nor of how it would go on training; the others are of
+# activations, losses and solvers that scikit-learn does not have.
+_WITHOUT_EFFECT = {
+    "n_jobs", "weight_init", "activation_slope", "focal_gamma", "huber_delta", "quantile",
+    "weight_decay",
+}  # fmt: skip
 # What both packages call the same and keep alike.
 _SHARED_ATTRIBUTES = (
     "n_features_in_", "feature_names_in_", "n_outputs_", "n_layers_", "out_activation_",

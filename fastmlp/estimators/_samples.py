@@ -133,14 +133,16 @@ def make_validation(
     callable
         Returns loss and score, both nan once an output is not finite.
     """
-    loss = predictor.layout.loss
+    layout = predictor.layout
     data = kernel_data(samples.X, predictor.params.dtype)
 
     def validate() -> tuple[float, float | None]:
         outputs = predictor(data, n_jobs=1)
         if not np.isfinite(outputs).all():
             return np.nan, None if score is None else np.nan
-        value = mean_loss(loss, outputs, samples.targets, samples.weights)
+        value = mean_loss(
+            layout.loss, outputs, samples.targets, samples.weights, layout.loss_parameters
+        )
         if score is None or isinstance(score, str):
             return value, None if score is None else -value
         # Outputs that grow without bound are the trainer's to judge, not NumPy's.

@@ -14,6 +14,7 @@ does not switch them off.
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from itertools import pairwise
 from numbers import Integral, Number, Real
 from typing import Any, Literal, NamedTuple
 
@@ -120,6 +121,7 @@ FINITE = interval(Real, None, None, "neither")
 NON_NEGATIVE = interval(Real, 0, None, "left")
 POSITIVE = interval(Real, 0, None, "neither")
 BELOW_ONE = interval(Real, 0, 1, "left")
+BETWEEN_ZERO_AND_ONE = interval(Real, 0, 1, "neither")
 COUNT = interval(Integral, 1, None, "left")
 BOOLEAN = (instance_of(bool), instance_of(np.bool_))
 CALLABLE = Constraint("a callable", callable)
@@ -190,6 +192,14 @@ def parameter_constraints(
         "n_iter_no_change": (COUNT, options(Real, [math.inf])),
         "max_fun": (COUNT,),
         "loss": (options(str, loss_names),),
+        "label_smoothing": (BELOW_ONE,),
+        "focal_gamma": (NON_NEGATIVE,),
+        "huber_delta": (POSITIVE,),
+        "quantile": (
+            BETWEEN_ZERO_AND_ONE,
+            Constraint("an array-like of such numbers in increasing order", is_array_like),
+        ),
+        "weight_decay": (NON_NEGATIVE,),
         "activation_slope": (
             NONE,
             FINITE,
@@ -379,6 +389,36 @@ def validate_activation_slopes(
         "activation_slope", activation_slope, n_hidden_layers, constraint
     )
     return tuple(None if slope is None else float(slope) for slope in slopes)
+
+
+def validate_quantiles(quantile: Any) -> tuple[float, ...]:
+    """Return the quantiles to predict.
+
+    Parameters
+    ----------
+    quantile : float or array-like of float
+        One number in (0, 1), or several in increasing order.
+
+    Returns
+    -------
+    tuple of float
+        The numbers.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a number is out of range, they do not increase, or there are none.
+    """
+    numbers = [quantile] if BETWEEN_ZERO_AND_ONE.accepts(quantile) else _elements(quantile)
+    if not numbers or not all(BETWEEN_ZERO_AND_ONE.accepts(number) for number in numbers):
+        raise InvalidParameterError(
+            f"quantile must be {BETWEEN_ZERO_AND_ONE.description}, or an array-like of such"
+            f" numbers, got {quantile!r}."
+        )
+    quantiles = tuple(float(number) for number in numbers)
+    if any(later <= earlier for earlier, later in pairwise(quantiles)):
+        raise InvalidParameterError(f"quantile must be in increasing order, got {quantile!r}.")
+    return quantiles
 
 
 def validate_weight_init(

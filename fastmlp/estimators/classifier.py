@@ -49,8 +49,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ``"binary_step"``, ``"logistic"``, ``"tanh"``, ``"arctan"``, ``"relu"``,
         ``"leaky_relu"``, ``"prelu"``, ``"elu"``, ``"softplus"``, ``"gelu"``, ``"silu"``,
         ``"selu"`` or ``"mish"``.
-    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+    solver : {"adam", "adamw", "nadam", "rmsprop", "adagrad", "sgd", "lbfgs"}, default="adam"
         ``"lbfgs"`` is a quasi-Newton method on all samples at once and suits small data.
+        ``"adamw"`` is Adam with `weight_decay`, ``"nadam"`` Adam with Nesterov's momentum.
     alpha : float, default=0.0001
         L2 penalty on the weights, not on the biases; divided by the size of the batch.
     batch_size : int or "auto", default="auto"
@@ -93,15 +94,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     validation_fraction : float, default=0.1
         Share of the samples to hold out.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        Decay rates of Adam's first and second moment, in [0, 1).
+        Decay rates of Adam's first and second moment, in [0, 1); `beta_2` is that of
+        ``"rmsprop"`` too.
     epsilon : float, default=1e-8
-        Keeps Adam's quotient finite.
+        Keeps the quotient of Adam, its kin, RMSprop and Adagrad finite.
     n_iter_no_change : int or inf, default=10
         Epochs without improvement that are allowed.
     max_fun : int, default=15000
         Largest number of evaluations of ``"lbfgs"``.
-    loss : {"log_loss", "squared_error"}, default="log_loss"
-        Cross-entropy, or half the squared error of the output probabilities.
+    loss : {"log_loss", "focal", "squared_error"}, default="log_loss"
+        Cross-entropy; focal loss, which is cross-entropy times ``(1 - p) ** focal_gamma`` with p
+        the probability of the right class, so that samples which are right already count
+        little; or half the squared error of the output probabilities.
+    label_smoothing : float, default=0.0
+        For ``loss="log_loss"``: a share in [0, 1) of each target that is spread over all
+        classes, or over both values of a label.
+    focal_gamma : float, default=2.0
+        Exponent of ``loss="focal"``, not negative; 0 is cross-entropy.
+    weight_decay : float, default=0.01
+        For ``solver="adamw"``: share of the weights, not of the biases, that each step takes
+        away, times the learning rate. Apart from `alpha`, whose penalty is part of the gradient.
     activation_slope : float, array-like or None, default=None
         Slope below zero of ``"leaky_relu"`` (0.01), initial slope of ``"prelu"`` (0.25), scale
         of ``"elu"`` (1.0); one number, or one per hidden layer. None is the default in
@@ -212,7 +224,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     array([0, 0, 0])
     """
 
-    _constraints = constraints_for(("log_loss", "squared_error"), ("logistic", "softmax"))
+    _constraints = constraints_for(("log_loss", "focal", "squared_error"), ("logistic", "softmax"))
 
     def __init__(
         self,
@@ -241,6 +253,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         loss: str = "log_loss",
+        label_smoothing: float = 0.0,
+        focal_gamma: float = 2.0,
+        weight_decay: float = 0.01,
         activation_slope: Any = None,
         out_activation: str | None = None,
         weight_init: Any = None,
@@ -276,6 +291,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
         self.loss = loss
+        self.label_smoothing = label_smoothing
+        self.focal_gamma = focal_gamma
+        self.weight_decay = weight_decay
         self.activation_slope = activation_slope
         self.out_activation = out_activation
         self.weight_init = weight_init
@@ -356,7 +374,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _loss_and_output(self) -> tuple[str, str]:
         output = "logistic" if self._is_multilabel or self.n_outputs_ == 1 else "softmax"
-        return (self.loss if self.loss == "squared_error" else f"{output}_cross_entropy"), output
+        merged = {"log_loss": f"{output}_cross_entropy", "focal": f"{output}_focal"}
+        return merged.get(self.loss, self.loss), output
+
+    def _loss_parameters(self, loss: str) -> tuple[float, ...]:
+        if self.label_smoothing != 0 and self.loss != "log_loss":
+            raise ValueError(
+                f"label_smoothing={self.label_smoothing!r} cannot be combined with "
+                f"loss={self.loss!r}. Set label_smoothing=0, or loss='log_loss'."
+            )
+        return super()._loss_parameters(loss)
 
     def _stratification(self, targets: Floats) -> Floats | None:
         # scikit-learn stratifies where there is one output: two classes.

@@ -8,13 +8,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
+from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.estimators._base import BaseMLP, constraints_for
 from fastmlp.estimators._samples import Source, checked_batches
+from fastmlp.estimators._validation import validate_quantiles
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES
 
 __all__ = ["MLPRegressor"]
 
@@ -29,9 +32,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson"}, default="squared_error"
-        Half the squared error, or half the Poisson deviance with an exponential output, for
-        counts ``y >= 0``.
+    loss : {"squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"}, \
+            default="squared_error"
+        Half the squared error. The absolute error, for the median, and Huber's loss, squared up
+        to an error of `huber_delta` and absolute beyond: both bear outliers. The pinball loss,
+        for the quantile of that name. Half the Poisson deviance with an exponential output, for
+        counts ``y >= 0``; half the gamma deviance with an exponential output, for ``y > 0`` whose
+        spread grows with the mean. The squared error is reported as the mean over outputs, the
+        others as the sum.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer. ``()`` is a linear model.
     activation : str or array-like of str, default="relu"
@@ -39,8 +47,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ``"binary_step"``, ``"logistic"``, ``"tanh"``, ``"arctan"``, ``"relu"``,
         ``"leaky_relu"``, ``"prelu"``, ``"elu"``, ``"softplus"``, ``"gelu"``, ``"silu"``,
         ``"selu"`` or ``"mish"``.
-    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+    solver : {"adam", "adamw", "nadam", "rmsprop", "adagrad", "sgd", "lbfgs"}, default="adam"
         ``"lbfgs"`` is a quasi-Newton method on all samples at once and suits small data.
+        ``"adamw"`` is Adam with `weight_decay`, ``"nadam"`` Adam with Nesterov's momentum.
     alpha : float, default=0.0001
         L2 penalty on the weights, not on the biases; divided by the size of the batch.
     batch_size : int or "auto", default="auto"
@@ -83,21 +92,31 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     validation_fraction : float, default=0.1
         Share of the samples to hold out.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        Decay rates of Adam's first and second moment, in [0, 1).
+        Decay rates of Adam's first and second moment, in [0, 1); `beta_2` is that of
+        ``"rmsprop"`` too.
     epsilon : float, default=1e-8
-        Keeps Adam's quotient finite.
+        Keeps the quotient of Adam, its kin, RMSprop and Adagrad finite.
     n_iter_no_change : int or inf, default=10
         Epochs without improvement that are allowed.
     max_fun : int, default=15000
         Largest number of evaluations of ``"lbfgs"``.
+    huber_delta : float, default=1.0
+        Error up to which ``loss="huber"`` is squared.
+    quantile : float or array-like of float, default=0.5
+        For ``loss="quantile"``: the quantile in (0, 1) to predict. Several, in increasing order,
+        are predicted at once, one output for each, from a `y` of shape (n_samples,); predictions
+        of a sample are sorted, so that they never cross.
+    weight_decay : float, default=0.01
+        For ``solver="adamw"``: share of the weights, not of the biases, that each step takes
+        away, times the learning rate. Apart from `alpha`, whose penalty is part of the gradient.
     activation_slope : float, array-like or None, default=None
         Slope below zero of ``"leaky_relu"`` (0.01), initial slope of ``"prelu"`` (0.25), scale
         of ``"elu"`` (1.0); one number, or one per hidden layer. None is the default in
         parentheses.
     out_activation : str or None, default=None
         Activation of the output layer. None is the loss's own: ``"identity"`` for squared
-        error, ``"exp"`` for Poisson.
-        Another can be chosen with ``loss="squared_error"``.
+        error, absolute error, Huber's and quantile loss, which allow any other too, and
+        ``"exp"`` for Poisson and gamma, which do not.
     weight_init : str, (coefs, intercepts) or None, default=None
         How the weights start. None is scikit-learn's rule, by Glorot and Bengio, biases included;
         ``"glorot_uniform"``, ``"glorot_normal"``, ``"he_uniform"``, ``"he_normal"`` (for relu and
@@ -138,7 +157,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     n_layers_ : int
         Number of layers, inputs and outputs included.
     n_outputs_ : int
-        Number of outputs.
+        Number of outputs; of quantiles, where there are several.
     out_activation_ : str
         Activation of the output layer.
     n_iter_ : int
@@ -173,6 +192,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural
     networks".
     Kingma and Ba (2015), "Adam: A Method for Stochastic Optimization".
+    Koenker and Bassett (1978), "Regression Quantiles".
+    Chernozhukov, Fernández-Val and Galichon (2010), "Quantile and Probability Curves Without
+    Crossing", for why sorting quantiles only betters them.
 
     Examples
     --------
@@ -184,7 +206,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     0.52
     """
 
-    _constraints = constraints_for(("squared_error", "poisson"), tuple(ACTIVATIONS))
+    _constraints = constraints_for(
+        tuple(name for name, row in LOSSES.items() if row.task != "classification"),
+        tuple(ACTIVATIONS),
+    )
 
     def __init__(
         self,
@@ -213,6 +238,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        huber_delta: float = 1.0,
+        quantile: Any = 0.5,
+        weight_decay: float = 0.01,
         activation_slope: Any = None,
         out_activation: str | None = None,
         weight_init: Any = None,
@@ -246,6 +274,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.huber_delta = huber_delta
+        self.quantile = quantile
+        self.weight_decay = weight_decay
         self.activation_slope = activation_slope
         self.out_activation = out_activation
         self.weight_init = weight_init
@@ -265,11 +296,25 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             y = column_or_1d(y, warn=True)
         self._refuse_out_of_range(y)
         self.n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
+        n_quantiles = self._n_quantiles()
+        if n_quantiles > 1:
+            if self.n_outputs_ > 1:
+                raise ValueError(
+                    f"y must have one output where quantile has {n_quantiles} elements, got "
+                    f"{self.n_outputs_}."
+                )
+            self.n_outputs_ = n_quantiles
         return y
 
+    def _n_quantiles(self) -> int:
+        return len(validate_quantiles(self.quantile)) if self.loss == "quantile" else 1
+
     def _refuse_out_of_range(self, y: NDArray[Any]) -> None:
-        if self.loss == "poisson" and np.any(y < 0):
-            raise ValueError("Some value(s) of y are out of the valid range of the loss 'poisson'.")
+        is_out = {"poisson": np.less, "gamma": np.less_equal}.get(self.loss)
+        if is_out is not None and np.any(is_out(y, 0)):
+            raise ValueError(
+                f"Some value(s) of y are out of the valid range of the loss {self.loss!r}."
+            )
 
     def _encode_known_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:
         y = check_array(y, ensure_2d=False, dtype=dtype, input_name="y")
@@ -280,16 +325,37 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return y
 
     def _encode_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:
-        return np.asarray(y, dtype).reshape(len(y), -1)
+        targets = np.asarray(y, dtype).reshape(len(y), -1)
+        # Each of several quantiles is compared with the same target.
+        return np.repeat(targets, self._n_quantiles(), axis=1)
 
     def _loss_and_output(self) -> tuple[str, str]:
-        return self.loss, "exp" if self.loss == "poisson" else "identity"
+        return self.loss, LOSSES[self.loss].output_activation or "identity"
+
+    def _loss_parameters(self, loss: str) -> tuple[float, ...]:
+        return (
+            validate_quantiles(self.quantile)
+            if loss == "quantile"
+            else super()._loss_parameters(loss)
+        )
 
     def _stratification(self, targets: Floats) -> Floats | None:
         return None
 
-    def _validation_score(self, outputs: Floats, targets: Floats, weights: Floats | None) -> float:
-        return float(r2_score(targets, outputs, sample_weight=weights))
+    def _validation_score(self, outputs: Floats, targets: Floats, weights: Any) -> float:
+        if self._layout.loss != "quantile":
+            return float(r2_score(targets, outputs, sample_weight=weights))
+        outputs = self._in_order(outputs)
+        quantiles = np.resize(self._layout.loss_parameters, outputs.shape[1])
+        scores = [
+            d2_pinball_score(target, output, sample_weight=weights, alpha=quantile)
+            for target, output, quantile in zip(targets.T, outputs.T, quantiles, strict=True)
+        ]
+        return float(np.mean(scores))
+
+    def _in_order(self, outputs: Floats) -> Floats:
+        """Sort the outputs of each sample where they are several quantiles of one target."""
+        return np.sort(outputs, axis=1) if len(self._layout.loss_parameters) > 1 else outputs
 
     # -- scikit-learn's methods ---------------------------------------------------------------
 
@@ -355,7 +421,31 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            The outputs.
+            The outputs; several quantiles in increasing order.
         """
-        outputs = self._outputs(X)
+        outputs = self._in_order(self._outputs(X))
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Return how well the predictions fit.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            R²; with ``loss="quantile"`` D² of the pinball loss, the mean over outputs, which is 1
+            for perfect predictions and 0 for the quantiles of `y` itself.
+        """
+        check_is_fitted(self)
+        if self._layout.loss != "quantile":
+            return float(super().score(X, y, sample_weight))
+        targets = self._encode_known_targets(y, self._parameters().dtype)
+        return self._validation_score(self._outputs(X), targets, sample_weight)

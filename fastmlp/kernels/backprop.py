@@ -265,6 +265,7 @@ def output_delta(network, params, start, n_rows, n_targets, scale, workspace, sl
         values,
         view(workspace.targets, start * n_targets, n_rows * n_targets),
         view(workspace.weights, start, n_rows),
+        network.loss_parameters,
         delta,
         view(workspace.terms, start * network.n_terms, n_rows * network.n_terms),
     )

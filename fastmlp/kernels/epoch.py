@@ -277,7 +277,7 @@ def predict(
     n_units = layers[n_layers, START] + n_outputs
     capacity = values.size // n_units
     nowhere = view(values, 0, 0)
-    network = Network(layers, slopes, 0, 0, 0, 0, 0)
+    network = Network(layers, slopes, 0, 0, nowhere, 0, 0, 0)
     data = Data(X, indptr, indices, nowhere, 0, nowhere, sparse_forward, 0)
     for position in range(begin, end, capacity):
         n_rows = min(capacity, end - position)

@@ -43,6 +43,8 @@ class Network(NamedTuple):
         Length of the weights at the head of the parameter vector, the part that L2 penalises.
     loss : int
         Address of the loss.
+    loss_parameters : ndarray of float, shape (n_outputs,)
+        What the loss reads besides values and targets: per output, its own parameter.
     takes_logits : int
         1 where the output activation is merged into the loss.
     n_terms : int
@@ -55,6 +57,7 @@ class Network(NamedTuple):
     slopes: Floats
     n_weights: int
     loss: int
+    loss_parameters: Floats
     takes_logits: int
     n_terms: int
     is_narrow: int

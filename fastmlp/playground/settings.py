@@ -35,6 +35,10 @@ MAX_SEED = 9_999
 
 _SOLVER_TITLES = {
     "adam": "Adam",
+    "adamw": "AdamW",
+    "nadam": "NAdam",
+    "rmsprop": "RMSprop",
+    "adagrad": "Adagrad",
     "nesterov": "SGD, Nesterov momentum",
     "momentum": "SGD, momentum",
     "sgd": "SGD",

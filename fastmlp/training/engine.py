@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.kernels.epoch import predict, run_batches
-from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.kernels.optimizers import OPTIMIZERS, with_rates
 from fastmlp.kernels.stochastic import run_samples
 from fastmlp.kernels.structures import Data, Step, Team
 from fastmlp.training.data import n_samples_of
@@ -136,7 +136,8 @@ class Engine:
             gathers=is_dense and (not self.is_whole_batch or self._plan.is_narrow),
         )
         row = OPTIMIZERS[optimizer.name]
-        hyper = np.array([hyperparameters[name] for name in row.hyperparameters], np.float64)
+        values = [hyperparameters[name] for name in row.hyperparameters]
+        hyper = np.array([*values, layout.n_weights], np.float64)
         self._step = Step(row.function.address(params.dtype), hyper, optimizer.slots, float(alpha))
         self._correct, self._hyper, self._count = row.correct, hyper, optimizer.count
         self._batch_starts = np.arange(0, self.n_samples, batch_size)
@@ -266,10 +267,11 @@ class Engine:
         first = 0
         while first < self.n_batches:
             last = min(first + self._batches_per_call, self.n_batches)
+            hyper, given = with_rates(self._hyper, rates[first:last])
+            step = self._step._replace(hyper=hyper)
             arguments = (
-                self._network, self._data, order, in_order, self._batch_size, first, last,
-                rates[first:last], totals[first:last], self._step, self.params, self._workspace,
-                self._team,
+                self._network, self._data, order, in_order, self._batch_size, first, last, given,
+                totals[first:last], step, self.params, self._workspace, self._team,
             )  # fmt: skip
             started = time.perf_counter()
             self._run_together(run_batches, arguments, losses)

@@ -122,7 +122,7 @@ def input_gradients_of_output(
     n_samples, dtype = X.shape[0], params.dtype
     if layout.activations[-1] == "softmax" and not logits:
         # The derivative of p is that of log p times p.
-        loss = replace(layout, loss="softmax_cross_entropy")
+        loss = replace(layout, loss="softmax_cross_entropy", loss_parameters=())
         targets = np.full((n_samples, 1), output, dtype)
         gradients = input_gradients_of_loss(loss, params, X, targets, n_jobs)
         probabilities = Predictor(layout, params)(kernel_data(X, dtype), n_jobs)
@@ -135,6 +135,7 @@ def input_gradients_of_output(
         units=(*layout.units[:-1], 1),
         activations=(*layout.activations[:-1], "identity" if logits else layout.activations[-1]),
         loss="squared_error",
+        loss_parameters=(),
     )
     coefs, intercepts = layout.unpack(params)
     coefs[-1], intercepts[-1] = coefs[-1][:, [output]], intercepts[-1][[output]]

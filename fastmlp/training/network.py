@@ -54,6 +54,8 @@ class NetworkLayout:
     output_init : str, default="identity"
         Activation by whose factor f the output layer is initialised; scikit-learn takes the hidden
         layers'.
+    loss_parameters : tuple of float, default=()
+        The loss's own parameter, one for all outputs or one for each; empty for its default.
     """
 
     units: tuple[int, ...]
@@ -61,6 +63,7 @@ class NetworkLayout:
     slopes: tuple[float | None, ...]
     loss: str
     output_init: str = "identity"
+    loss_parameters: tuple[float, ...] = ()
 
     @property
     def n_layers(self) -> int:
@@ -236,6 +239,7 @@ class NetworkLayout:
             activations=self.activations[:n_layers],
             slopes=self.slopes[:n_layers],
             loss="squared_error",
+            loss_parameters=(),
         )
         coefs, intercepts = self.unpack(params)
         slopes = self.unpack_slopes(params)[: len(layout.learned_slopes)]
@@ -303,6 +307,9 @@ class NetworkLayout:
             slopes=np.array([self._slope(layer) for layer in range(self.n_layers)], dtype),
             n_weights=self.n_weights,
             loss=loss.function.address(dtype) if trains else 0,
+            loss_parameters=np.resize(
+                np.array(self.loss_parameters or loss.default, dtype), self.units[-1]
+            ),
             takes_logits=int(loss.takes_logits),
             is_narrow=int(is_narrow),
             n_terms=1 if loss.has_term_per_row else self.units[-1],

@@ -34,10 +34,10 @@ CONSTRAINTS = parameter_constraints(
 )
 SKLEARN_ESTIMATORS = (MLPClassifier, MLPRegressor)
 OWN_PARAMETERS = (
-    *("activation_slope", "out_activation", "weight_init", "n_jobs"),
-    *("warmup_steps", "time_limit", "scoring"),
-    *("callbacks", "class_weight", "stratify"),
-)
+    "label_smoothing", "focal_gamma", "huber_delta", "quantile", "weight_decay",
+    "activation_slope", "out_activation", "weight_init", "n_jobs", "warmup_steps", "time_limit",
+    "scoring", "callbacks", "class_weight", "stratify",
+)  # fmt: skip
 
 
 class OwnParameters(BaseEstimator):
@@ -45,6 +45,11 @@ class OwnParameters(BaseEstimator):
 
     def __init__(
         self,
+        label_smoothing=0.0,
+        focal_gamma=2.0,
+        huber_delta=1.0,
+        quantile=0.5,
+        weight_decay=0.01,
         activation_slope=None,
         out_activation=None,
         weight_init=None,
@@ -57,6 +62,11 @@ class OwnParameters(BaseEstimator):
         stratify=None,
         extra=None,
     ):
+        self.label_smoothing = label_smoothing
+        self.focal_gamma = focal_gamma
+        self.huber_delta = huber_delta
+        self.quantile = quantile
+        self.weight_decay = weight_decay
         self.activation_slope = activation_slope
         self.out_activation = out_activation
         self.weight_init = weight_init
@@ -298,6 +308,33 @@ SLOPES = (
         for value in ["abc", NAN, INF, -INF, np.float32("nan"), 1j, 10**400, object()]
     ]
     + [
+        ("label_smoothing", value, "a float in the range [0.0, 1.0)")
+        for value in ["abc", NAN, -0.1, 1, 1.5, None, [0.1]]
+    ]
+    + [
+        ("focal_gamma", value, "a float in the range [0.0, inf)")
+        for value in ["abc", NAN, INF, -0.1, None, [2.0]]
+    ]
+    + [
+        ("weight_decay", value, "a float in the range [0.0, inf)")
+        for value in ["abc", NAN, INF, -0.1, None, [0.01]]
+    ]
+    + [
+        ("huber_delta", value, "a float in the range (0.0, inf)")
+        for value in ["abc", NAN, INF, 0, -1.0, None, [1.0]]
+    ]
+    + [
+        (
+            "quantile",
+            value,
+            (
+                "a float in the range (0.0, 1.0) or "
+                "an array-like of such numbers in increasing order"
+            ),
+        )
+        for value in ["abc", NAN, 0, 1, -0.5, None, object()]
+    ]
+    + [
         ("out_activation", value, "a str among {'identity', 'logistic'} or None")
         for value in ["foo", "softmax", 1, ["identity"], NAN]
     ]
@@ -358,6 +395,11 @@ def test_bad_value_of_own_parameter(name, value, wanted):
 @pytest.mark.parametrize(
     ("name", "value"),
     [("activation_slope", value) for value in [None, 0, -1, 0.3, np.float32(2), (), [1, 2.5]]]
+    + [("label_smoothing", value) for value in [0, 0.0, 0.1, np.float32(0.25)]]
+    + [("focal_gamma", value) for value in [0, 0.5, 2, np.float64(3)]]
+    + [("weight_decay", value) for value in [0, 0.01, 1, np.float32(0.5)]]
+    + [("huber_delta", value) for value in [1e-3, 1, np.float32(2)]]
+    + [("quantile", value) for value in [0.5, np.float64(0.1), [0.1, 0.9], np.array([0.5])]]
     + [("out_activation", value) for value in [None, "identity", "logistic"]]
     + [("weight_init", value) for value in [None, "he_normal", ([], []), [[[[1.0]]], ([0.0],)]]]
     + [("n_jobs", value) for value in [None, 1, 2, -1, np.int64(-2)]]

@@ -119,14 +119,14 @@ def slope_gradient(z, delta):
 
 
 @callable_from_python
-def _loss_and_delta(address, n_units, values, targets, weights, delta, terms):
-    losses.loss_and_delta(address, n_units, values, targets, weights, delta, terms)
+def _loss_and_delta(address, n_units, values, targets, weights, parameters, delta, terms):
+    losses.loss_and_delta(address, n_units, values, targets, weights, parameters, delta, terms)
 
 
-def loss_and_delta(name, n_units, values, targets, weights, delta, terms):
+def loss_and_delta(name, n_units, values, targets, weights, parameters, delta, terms):
     """Write the loss terms and the gradient."""
     address = LOSSES[name].function.address(values.dtype)
-    _loss_and_delta(address, n_units, values, targets, weights, delta, terms)
+    _loss_and_delta(address, n_units, values, targets, weights, parameters, delta, terms)
 
 
 @callable_from_python

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fastmlp.kernels.losses import LOSSES
 from fastmlp.training.data import kernel_data
 from fastmlp.training.engine import Engine, OptimizerState
 from fastmlp.training.network import NetworkLayout
@@ -14,12 +15,18 @@ from tests import reference
 TWIN_LOSSES = {
     "softmax_cross_entropy": ("log_loss", "softmax"),
     "logistic_cross_entropy": ("log_loss", "logistic"),
+    "softmax_focal": ("focal", "softmax"),
+    "logistic_focal": ("focal", "logistic"),
     "squared_error": ("squared_error", "identity"),
+    "absolute_error": ("absolute_error", "identity"),
+    "huber": ("huber", "identity"),
+    "quantile": ("quantile", "identity"),
     "poisson": ("poisson", "exp"),
+    "gamma": ("gamma", "exp"),
 }
 # Their curves have a corner, or a step, at zero.
 WITH_CORNER = {"binary_step", "relu", "leaky_relu", "prelu", "elu", "selu"}
-HYPER = {"momentum": 0.9, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
+HYPER = {"momentum": 0.9, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "weight_decay": 0.1}
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Problem:
     @property
     def targets(self):
         """What the kernels read: the index of the class for the softmax, else `y`."""
-        is_index = self.layout.loss == "softmax_cross_entropy"
+        is_index = LOSSES[self.layout.loss].has_term_per_row
         targets = self.y.argmax(axis=1)[:, np.newaxis] if is_index else self.y
         return targets.astype(self.params.dtype)
 
@@ -128,12 +135,14 @@ def make_problem(
     for seed in range(1000):
         rng = np.random.RandomState(seed)
         X = rng.normal(size=(n_samples, n_features)).astype(dtype)
-        if loss == "softmax_cross_entropy":
+        if LOSSES[loss].has_term_per_row:
             y = np.eye(n_outputs)[rng.randint(n_outputs, size=n_samples)]
-        elif loss == "logistic_cross_entropy":
+        elif LOSSES[loss].output_activation == "logistic":
             y = rng.randint(2, size=(n_samples, n_outputs)).astype(float)
         elif loss == "poisson":
             y = rng.poisson(1.5, size=(n_samples, n_outputs)).astype(float)
+        elif loss == "gamma":
+            y = rng.gamma(9, 1 / 9, size=(n_samples, n_outputs))
         else:
             y = rng.normal(size=(n_samples, n_outputs))
         problem = Problem(

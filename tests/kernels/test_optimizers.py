@@ -3,43 +3,45 @@
 import numpy as np
 import pytest
 
-from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.kernels.optimizers import OPTIMIZERS, with_rates
 from tests import reference
 from tests.kernels import compiled
 from tests.kernels.compiled import FLOATS
 
 RATE = 0.05
-HYPER = {"momentum": 0.8, "beta_1": 0.85, "beta_2": 0.95, "epsilon": 1e-6}
+HYPER = {"momentum": 0.8, "beta_1": 0.85, "beta_2": 0.95, "epsilon": 1e-6, "weight_decay": 0.4}
+ADAM = HYPER["beta_1"], HYPER["beta_2"], HYPER["epsilon"]
 # What the twin calls the rows of the table.
 TWINS = {
     "no_step": None,
     "sgd": lambda: reference.SGD(RATE),
     "momentum": lambda: reference.SGD(RATE, momentum=HYPER["momentum"]),
     "nesterov": lambda: reference.SGD(RATE, momentum=HYPER["momentum"], nesterov=True),
-    "adam": lambda: reference.Adam(
-        RATE, HYPER["beta_1"], HYPER["beta_2"], HYPER["epsilon"]
-    ),
+    "adam": lambda: reference.Adam(RATE, *ADAM),
+    "adamw": lambda: reference.AdamW(RATE, *ADAM, HYPER["weight_decay"]),
+    "nadam": lambda: reference.NAdam(RATE, *ADAM),
+    "rmsprop": lambda: reference.RMSprop(RATE, *ADAM),
+    "adagrad": lambda: reference.Adagrad(RATE, *ADAM),
 }  # fmt: skip
 STEPPING = [name for name in OPTIMIZERS if name != "no_step"]
 
 
-def hyper_of(name):
-    return np.array([HYPER[key] for key in OPTIMIZERS[name].hyperparameters])
+def hyper_of(name, n_weights=1e6):
+    return np.array([*(HYPER[key] for key in OPTIMIZERS[name].hyperparameters), n_weights])
 
 
 def update(name, count, l2, grads, params, slots, start=0, stop=None):
     """One step by the kernels, as an epoch takes it; returns the sum of squares."""
     stop = params.size if stop is None else stop
-    rate = corrected_rate(name, count)
-    return compiled.update(name, hyper_of(name), rate, l2, grads, params[start:stop], slots, start)
+    hyper, (rate,) = with_rates(hyper_of(name), corrected_rates(name, count))
+    return compiled.update(name, hyper, rate, l2, grads, params[start:stop], slots, start)
 
 
-def corrected_rate(name, count):
+def corrected_rates(name, count):
     correct = OPTIMIZERS[name].correct
     if correct is None:
-        return RATE
-    (rate,) = correct(hyper_of(name), np.array([RATE]), np.array([count]))
-    return rate
+        return np.array([RATE])
+    return correct(hyper_of(name), np.array([RATE]), np.array([count]))
 
 
 def new_slots(name, params):
@@ -57,7 +59,8 @@ def test_twin_and_table_have_the_same_rows():
 def test_steps(name, n_params, l2, dtype):
     rng = np.random.default_rng(0)
     params = rng.normal(size=n_params).astype(dtype)
-    twin_params, twin = [params.astype(np.float64)], TWINS[name]()
+    # As a matrix of weights, which decay.
+    twin_params, twin = [params.astype(np.float64)[np.newaxis]], TWINS[name]()
     slots = new_slots(name, params)
     tolerance = 100 * float(np.finfo(dtype).eps)
     for count in range(1, 8):
@@ -68,7 +71,7 @@ def test_steps(name, n_params, l2, dtype):
         assert squares == pytest.approx(before @ before, rel=tolerance)
         np.testing.assert_array_equal(grads, original)
         twin.step(twin_params, [original.astype(np.float64) + l2 * twin_params[0]])
-        np.testing.assert_allclose(params, twin_params[0], rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(params, twin_params[0][0], rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -113,12 +116,52 @@ def test_slices_add_up_to_the_whole(name, dtype):
 @pytest.mark.parametrize("count", [1, 2, 10, 10_000])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_corrected_rate(name, count):
-    got = corrected_rate(name, count)
-    if name != "adam":
-        assert got == RATE
-        return
-    unbiased = np.sqrt(1 - HYPER["beta_2"] ** count) / (1 - HYPER["beta_1"] ** count)
-    assert got == pytest.approx(RATE * unbiased, rel=1e-13)
+    got = corrected_rates(name, count)
+    root = np.sqrt(1 - HYPER["beta_2"] ** count)
+    unbiased = RATE * root / (1 - HYPER["beta_1"] ** count)
+    expected = {"adam": [unbiased], "adamw": [unbiased, RATE]}.get(name, [RATE])
+    if name == "nadam":
+        steps = np.arange(1, count + 2)
+        momenta = HYPER["beta_1"] * (1 - 0.5 * 0.96 ** (0.004 * steps))
+        products = np.cumprod(momenta)
+        expected = [
+            RATE * root * (1 - momenta[-2]) / (1 - products[-2]),
+            RATE * root * momenta[-1] / (1 - products[-1]),
+        ]
+    np.testing.assert_allclose(got.ravel(), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("beta_1", [0.0, 1e-20, 0.5, 0.99])
+def test_rates_of_several_steps_are_those_of_each(beta_1):
+    for name in ("adam", "adamw", "nadam"):
+        hyper = hyper_of(name)
+        hyper[0] = beta_1
+        rates, steps = np.linspace(0.1, 0.2, 6), np.array([1, 2, 2, 3, 80, 5000])
+        together = OPTIMIZERS[name].correct(hyper, rates, steps)
+        given, positions = with_rates(hyper, together)
+        for k in range(6):
+            alone = OPTIMIZERS[name].correct(hyper, rates[[k]], steps[[k]])
+            np.testing.assert_allclose(together[k], alone[0], rtol=1e-14)
+            if together.ndim == 2:
+                start = int(positions[k])
+                np.testing.assert_array_equal(given[start : start + 2], together[k])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", STEPPING)
+def test_biases_do_not_decay(name, dtype):
+    params = np.linspace(-1, 1, 20).astype(dtype)
+    slots = new_slots(name, params)
+    hyper, (rate,) = with_rates(hyper_of(name, 12.0), corrected_rates(name, 1))
+    for start, stop in [(0, 12), (12, 20)]:
+        compiled.update(
+            name, hyper, rate, 0.0, np.zeros(stop - start, dtype),
+            params[start:stop], slots, start,
+        )  # fmt: skip
+    expected = np.linspace(-1, 1, 20)
+    if name == "adamw":
+        expected[:12] *= 1 - RATE * HYPER["weight_decay"]
+    np.testing.assert_allclose(params, expected, rtol=4 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -127,6 +170,8 @@ def test_zero_gradient_is_no_step(name, dtype):
     params = np.linspace(-1, 1, 20).astype(dtype)
     before = params.copy()
     update(name, 1, 0.0, np.zeros(20, dtype), params, new_slots(name, params))
+    if name == "adamw":
+        before *= dtype(1 - RATE * HYPER["weight_decay"])
     np.testing.assert_array_equal(params, before)
 
 

@@ -11,13 +11,16 @@ from fastmlp.training.trainer import DivergenceError, Progress, Stop, fit_epochs
 from tests import reference
 from tests.kernels.networks import HYPER, TWIN_LOSSES, make_problem
 
+ADAM = HYPER["beta_1"], HYPER["beta_2"], HYPER["epsilon"]
 TWINS = {
     "sgd": reference.SGD,
     "momentum": lambda rate, schedule: reference.SGD(rate, schedule, HYPER["momentum"]),
     "nesterov": lambda rate, schedule: reference.SGD(rate, schedule, HYPER["momentum"], True),
-    "adam": lambda rate, _: reference.Adam(
-        rate, HYPER["beta_1"], HYPER["beta_2"], HYPER["epsilon"]
-    ),
+    "adam": lambda rate, _: reference.Adam(rate, *ADAM),
+    "adamw": lambda rate, _: reference.AdamW(rate, *ADAM, HYPER["weight_decay"]),
+    "nadam": lambda rate, _: reference.NAdam(rate, *ADAM),
+    "rmsprop": lambda rate, _: reference.RMSprop(rate, *ADAM),
+    "adagrad": lambda rate, _: reference.Adagrad(rate, *ADAM),
 }
 
 
@@ -45,6 +48,8 @@ def fit(
     [
         ("sgd", "constant"), ("sgd", "invscaling"), ("momentum", "constant"),
         ("nesterov", "invscaling"), ("nesterov", "adaptive"), ("adam", "constant"),
+        ("adamw", "constant"), ("nadam", "constant"), ("rmsprop", "constant"),
+        ("adagrad", "constant"),
     ],
 )  # fmt: skip
 def test_twins_trajectory(optimizer, schedule, batch_size, shuffle):

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit, softmax
 from sklearn.metrics import log_loss, mean_poisson_deviance, mean_squared_error
 
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.training.validation import LOSSES_OF_OUTPUTS, mean_loss
+from tests.kernels import compiled
 
 RNG = np.random.RandomState(0)
 N_SAMPLES, N_OUTPUTS = 30, 4
@@ -45,6 +47,37 @@ class TestMeanLoss:
         outputs, targets = RNG.normal(size=(2, N_SAMPLES, N_OUTPUTS))
         expected = mean_squared_error(targets, outputs, sample_weight=weights) / 2
         assert mean_loss("squared_error", outputs, targets, weights) == pytest.approx(expected)
+
+    @pytest.mark.parametrize("name", ["absolute_error", "huber", "quantile", "gamma"])
+    def test_regression_losses_are_those_of_the_kernels(self, weights, name):
+        outputs, targets = RNG.uniform(0.1, 3, size=(2, N_SAMPLES, 2))
+        values = np.log(outputs) if LOSSES[name].takes_logits else outputs
+        parameters = (0.3, 0.8) if name in ("huber", "quantile") else ()
+        own = np.array(parameters or (0.0, 0.0))
+        delta, terms = np.empty(outputs.size), np.empty(outputs.size)
+        sample_weight = np.ones(N_SAMPLES) if weights is None else weights
+        compiled.loss_and_delta(
+            name, 2, values.ravel(), targets.ravel(), sample_weight, own, delta, terms
+        )
+        expected = terms.sum() / sample_weight.sum()
+        assert mean_loss(name, outputs, targets, weights, parameters) == pytest.approx(expected)
+
+    def test_focal_losses_are_those_of_the_kernels(self, weights):
+        logits = RNG.normal(size=(N_SAMPLES, 3))
+        codes = RNG.randint(3, size=N_SAMPLES).astype(float)
+        labels = RNG.randint(2, size=logits.shape).astype(float)
+        sample_weight = np.ones(N_SAMPLES) if weights is None else weights
+        for name, outputs, targets in (
+            ("softmax_focal", softmax(logits, axis=1), codes[:, np.newaxis]),
+            ("logistic_focal", expit(logits), labels),
+        ):
+            delta, terms = np.empty(logits.size), np.zeros(logits.size)
+            compiled.loss_and_delta(
+                name, 3, logits.ravel(), targets.ravel(), sample_weight, np.full(3, 1.5), delta,
+                terms[: N_SAMPLES if LOSSES[name].has_term_per_row else None],
+            )  # fmt: skip
+            expected = terms.sum() / sample_weight.sum()
+            assert mean_loss(name, outputs, targets, weights, (1.5,)) == pytest.approx(expected)
 
     def test_poisson(self, weights):
         outputs = RNG.uniform(0.1, 3, size=(N_SAMPLES, 1))
