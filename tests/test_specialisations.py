@@ -25,6 +25,8 @@ SOLVERS = [
     {"solver": "sgd"},
     {"solver": "sgd", "nesterovs_momentum": False},
     {"solver": "sgd", "momentum": 0},
+    {"solver": "adamw"},
+    {"solver": "nadam"},
 ]
 
 

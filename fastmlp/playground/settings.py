@@ -35,14 +35,14 @@ MAX_SEED = 9_999
 
 _SOLVER_TITLES = {
     "adam": "Adam",
-    "adamw": "AdamW",
-    "nadam": "NAdam",
-    "rmsprop": "RMSprop",
-    "adagrad": "Adagrad",
     "nesterov": "SGD, Nesterov momentum",
     "momentum": "SGD, momentum",
     "sgd": "SGD",
     "lbfgs": "L-BFGS",
+    "adamw": "AdamW",
+    "nadam": "NAdam",
+    "rmsprop": "RMSprop",
+    "adagrad": "Adagrad",
 }
 _OFFERED = [name for name in OPTIMIZERS if name != "no_step"] + ["lbfgs"]
 SOLVERS: dict[str, str] = {
