@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastmlp.estimators._diagnostics import TrainingWarning
     from fastmlp.estimators.classifier import MLPClassifier
     from fastmlp.estimators.regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "__version__"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TrainingWarning", "__version__"]
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "MLPClassifier": "fastmlp.estimators.classifier",
     "MLPRegressor": "fastmlp.estimators.regressor",
+    "TrainingWarning": "fastmlp.estimators._diagnostics",
 }
 
 

@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastmlp.estimators._diagnostics import warn_of_findings
 from fastmlp.estimators._exchange import ExchangeMixin
 from fastmlp.estimators._inspection import InspectionMixin
 from fastmlp.estimators._validation import (
@@ -232,6 +233,10 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
             ) from None
         finally:
             self._publish()
+        if not is_incremental:
+            warn_of_findings(
+                self._layout, self._params, X, targets, n_iter=self.n_iter_, stacklevel=3
+            )
         return self
 
     def _validate_data_options(self) -> dict[str, Any]:
