@@ -31,7 +31,7 @@ _MIN_ROWS, _MIN_EPOCHS = 10, 5
 # Saturated is what lies within this share of an activation's range of one of its limits.
 _NEAR = 0.005
 _LIMITS = {"logistic": (0.0, 1.0), "tanh": (-1.0, 1.0)}
-_MANY = 0.5
+_MOST_VALUES, _MOST_UNITS = 0.8, 0.5
 # Root mean square of a standardised feature: 1.
 _LARGE_FEATURE = 3.0
 # Spread of the predictions, relative to that of the targets, that counts as none.
@@ -144,7 +144,7 @@ def _saturation(
     squares = X.multiply(X) if not isinstance(X, np.ndarray) else X * X
     sizes = np.sqrt(np.asarray(squares.mean(axis=0)).ravel())
     largest = int(sizes.argmax())
-    if share > _MANY and sizes[largest] > _LARGE_FEATURE:
+    if share > _MOST_VALUES and sizes[largest] > _LARGE_FEATURE:
         yield (
             SaturationWarning,
             f"{share:.0%} of the first hidden layer's activations ({activation}) are at their "
@@ -156,7 +156,7 @@ def _saturation(
 
 def _dead_units(layer: int, values: Floats) -> Iterator[tuple[type[TrainingWarning], str]]:
     is_dead = ~values.any(axis=0)
-    if is_dead.mean() > _MANY:
+    if is_dead.mean() > _MOST_UNITS:
         yield (
             DeadUnitsWarning,
             f"{is_dead.sum()} of the {is_dead.size} units of hidden layer {layer} are zero for "
