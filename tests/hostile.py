@@ -23,8 +23,8 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.training.initialisation import INITIALISATIONS
 
 HOSTILE = [
-    np.nan, np.inf, -np.inf, 1e308, -1e308, 1e200, 1e154, 1e38, -1e30, 1e19, 1e6, 5e-324, -1e-310,
-    1e-45, 0.0, -0.0,
+    np.nan, np.inf, -np.inf, 1e308, -1e308, 1e200, 1e154, 1e38, -1e30, 1e19, 1e6, 1e3, 5e-324,
+    -1e-310, 1e-45, 0.0, -0.0,
 ]  # fmt: skip
 HIDDEN = [name for name, row in ACTIVATIONS.items() if row.is_hidden]
 SIZES = [(), (1,), (3,), (2, 3), (1, 1, 1), (40,), (33, 2), (0,), (3, -1)]
@@ -72,9 +72,9 @@ def few(common: list[Any], *rare: Any) -> st.SearchStrategy[Any]:
 def cases(draw: Any) -> Case:
     """Draw a case."""
     name = draw(st.sampled_from(["MLPClassifier", "MLPRegressor"]))
-    shape = draw(st.sampled_from([2, 5, 12, 30, 1, 0])), draw(st.sampled_from([3, 1, 7, 0]))
+    shape = draw(few([2, 5, 12, 30], 1, 0)), draw(few([3, 1, 7], 0))
     edit = st.tuples(st.integers(0, 400), st.sampled_from(HOSTILE))
-    edits = st.one_of(st.just(()), st.just(()), st.lists(edit, min_size=1, max_size=3).map(tuple))
+    edits = st.one_of(*5 * [st.just(())], st.lists(edit, min_size=1, max_size=3).map(tuple))
     hidden = draw(few(SIZES[:-2], *SIZES[-2:]))
     activation = st.sampled_from(HIDDEN)
     per_layer = st.lists(activation, min_size=len(hidden), max_size=len(hidden))
@@ -271,10 +271,10 @@ def check_predictions(case: Case, model: Any, X: Any, y: Any) -> None:
             if case.target != "multilabel":
                 assert np.isin(predicted, model.classes_).all()
             probabilities = model.predict_proba(data)
-            if model.out_activation_ in ("logistic", "softmax"):
+            if case.method != "partial_fit" and data is X and model.out_activation_ in ("logistic", "softmax"):
                 assert np.all((probabilities >= 0) & (probabilities <= 1.0001)), "not a probability"
-        elif data is tame:
-            assert not np.isnan(predicted).any(), "predicts nan"
+        elif data is X and case.method != "partial_fit":
+            assert np.isfinite(predicted).all(), "predictions are not finite"
 
 
 def hammer(n_examples: int, *, number: int | None = None, tells: bool = False) -> Counter[str]:

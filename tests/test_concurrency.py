@@ -265,7 +265,7 @@ from joblib import Parallel, delayed
 if {backend!r} == "threading":
     task.warnings.simplefilter("ignore")
     task.warnings.catch_warnings = __import__("contextlib").nullcontext
-in_parallel = Parallel(n_jobs=4, backend={backend!r})(
+in_parallel = Parallel(n_jobs=2, backend={backend!r})(
     delayed(task.task)(seed) for seed in range(4)
 )
 print(sorted({{size for _, sizes in in_parallel for size in sizes}}))
@@ -278,14 +278,18 @@ print([np.array_equal(one[0], other[0]) for one, other in zip(in_parallel, alone
 
 @needs_compiler
 def test_38_eight_processes_that_start_cold_at_once_and_one_that_finds_damaged_files(tmp_path):
+    # A prediction compiles in two seconds what a fit would need ten for.
     script = """
 import warnings
 import numpy as np
-from fastmlp import MLPRegressor
-X = np.random.RandomState(0).normal(size=(50, 4))
+import fastmlp
+from sklearn.neural_network import MLPRegressor
 warnings.simplefilter("ignore")
-model = MLPRegressor(hidden_layer_sizes=(8,), max_iter=5, random_state=0).fit(X, X[:, 0])
-print(model.predict(X).tolist())
+X = np.random.RandomState(0).normal(size=(50, 4))
+other = MLPRegressor(hidden_layer_sizes=(8,), max_iter=5, random_state=0).fit(X, X[:, 0])
+predicted = fastmlp.MLPRegressor.from_sklearn(other).predict(X)
+assert np.allclose(predicted, other.predict(X))
+print(predicted.tolist())
 """
     processes = [start(script, tmp_path) for _ in range(8)]
     try:
@@ -296,8 +300,8 @@ print(model.predict(X).tolist())
     assert all(len(result) == 1 and result == results[0] for result in results)
     directory = tmp_path / "fastmlp"
     files = sorted(directory.iterdir())
-    assert len(files) > 3
-    assert len({path.name.partition("-")[0] for path in files}) == len(files)
+    # One file per compiled function, and no remains of writing them.
+    assert [path.name.partition("-")[0] for path in files] == ["identity", "predict", "relu"]
     contents = {path: path.read_bytes() for path in files}
 
     for number, (path, content) in enumerate(contents.items()):

@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastmlp.estimators._diagnostics import warn_of_findings
+from fastmlp.estimators._diagnostics import MAX_ROWS, evenly_spaced_rows, warn_of_findings
 from fastmlp.estimators._exchange import ExchangeMixin
 from fastmlp.estimators._inspection import InspectionMixin
 from fastmlp.estimators._validation import (
@@ -225,6 +225,8 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
                 self._run_lbfgs(X, targets, sample_weight)
             else:
                 self._run_epochs(X, targets, sample_weight, is_incremental)
+            if not is_incremental:
+                self._check_outputs(X)
         except DivergenceError:
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -238,6 +240,14 @@ class BaseMLP(InspectionMixin, ExchangeMixin, BaseEstimator, metaclass=ABCMeta):
                 self._layout, self._params, X, targets, n_iter=self.n_iter_, stacklevel=3
             )
         return self
+
+    def _check_outputs(self, X: Any) -> None:
+        """Refuse finite weights so large that predictions are not finite, on a few rows."""
+        if X.shape[0] > MAX_ROWS:
+            X = X[evenly_spaced_rows(X.shape[0])]
+        outputs = self._predictor(kernel_data(X, self._params.dtype), n_jobs=1)
+        if not np.isfinite(outputs).all():
+            raise DivergenceError
 
     def _validate_data_options(self) -> dict[str, Any]:
         return {}

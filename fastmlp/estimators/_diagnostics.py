@@ -19,13 +19,14 @@ from fastmlp.training.engine import Predictor
 from fastmlp.training.network import NetworkLayout
 
 __all__ = [
-    "ConstantPredictionWarning", "DeadUnitsWarning", "SaturationWarning", "TrainingWarning",
-    "findings", "warn_of_findings",
+    "MAX_ROWS", "ConstantPredictionWarning", "DeadUnitsWarning", "SaturationWarning",
+    "TrainingWarning", "evenly_spaced_rows", "findings", "warn_of_findings",
 ]  # fmt: skip
 
 Floats = NDArray[Any]
 
-_MAX_ROWS = 256
+MAX_ROWS = 256
+"""Rows that are looked at, at most."""
 # Fewer rows may all lie on one side of a unit, and fewer epochs are not meant to end in a model.
 _MIN_ROWS, _MIN_EPOCHS = 10, 5
 # Saturated is what lies within this share of an activation's range of one of its limits.
@@ -57,6 +58,22 @@ class ConstantPredictionWarning(TrainingWarning):
     """The model predicts the same for every input, although the targets differ."""
 
 
+def evenly_spaced_rows(n_samples: int) -> NDArray[np.int64]:
+    """Return `MAX_ROWS` of more rows, from all over them: they may be sorted.
+
+    Parameters
+    ----------
+    n_samples : int
+        How many there are.
+
+    Returns
+    -------
+    ndarray of int64, shape (MAX_ROWS,)
+        Indices.
+    """
+    return np.arange(MAX_ROWS) * n_samples // MAX_ROWS
+
+
 def warn_of_findings(
     layout: NetworkLayout, params: Floats, X: Any, targets: Floats, n_iter: int, stacklevel: int
 ) -> None:
@@ -80,8 +97,8 @@ def warn_of_findings(
     n_samples = X.shape[0]
     if n_iter < _MIN_EPOCHS or n_samples < _MIN_ROWS:
         return
-    if n_samples > _MAX_ROWS:
-        rows = np.arange(_MAX_ROWS) * n_samples // _MAX_ROWS
+    if n_samples > MAX_ROWS:
+        rows = evenly_spaced_rows(n_samples)
         X, targets = X[rows], targets[rows]
     # What overflows here is no finding, and nothing to bother the user with.
     with np.errstate(all="ignore"):
