@@ -1,6 +1,6 @@
 """Random problems, many of them hostile, and what every fit of one must end in.
 
-``python -m tests.hostile --examples 20000`` tries as many as are wanted; ``scripts/hammer`` does so.
+``python -m tests.hostile --examples 20000`` tries that many; ``scripts/hammer`` does so.
 """
 
 from __future__ import annotations
@@ -167,7 +167,9 @@ def inputs(case: Case) -> Any:
     if case.dtype in ("float16", "object") or case.layout in ("C", "read_only"):
         return X
     X[np.abs(X.astype(float)) < 0.5 * case.scale] = 0
-    matrix = {"csc": sparse.csc_array, "coo": sparse.coo_array}.get(case.layout, sparse.csr_array)(X)
+    matrix = {"csc": sparse.csc_array, "coo": sparse.coo_array}.get(case.layout, sparse.csr_array)(
+        X
+    )
     if case.layout == "int64_csr":
         matrix.indices, matrix.indptr = matrix.indices.astype("i8"), matrix.indptr.astype("i8")
     return matrix
@@ -241,7 +243,8 @@ def check(case: Case) -> str:
             train(case, model, X, y, weights)
         except (ValueError, TypeError) as error:
             message = str(error)
-            assert DOCUMENTED.search(message), f"undocumented {error!r}"
+            if not DOCUMENTED.search(message):
+                raise AssertionError("undocumented error") from error
             if "non-finite" not in message:
                 return "refused"
             assert is_finite(model), "not finite after divergence"
@@ -271,7 +274,11 @@ def check_predictions(case: Case, model: Any, X: Any, y: Any) -> None:
             if case.target != "multilabel":
                 assert np.isin(predicted, model.classes_).all()
             probabilities = model.predict_proba(data)
-            if case.method != "partial_fit" and data is X and model.out_activation_ in ("logistic", "softmax"):
+            if (
+                case.method != "partial_fit"
+                and data is X
+                and model.out_activation_ in ("logistic", "softmax")
+            ):
                 assert np.all((probabilities >= 0) & (probabilities <= 1.0001)), "not a probability"
         elif data is X and case.method != "partial_fit":
             assert np.isfinite(predicted).all(), "predictions are not finite"
@@ -306,7 +313,7 @@ def hammer(n_examples: int, *, number: int | None = None, tells: bool = False) -
     @given(cases())
     def one(case: Case) -> None:
         if tells:
-            print(case, flush=True)
+            print(case, flush=True)  # noqa: T201
         faulthandler.dump_traceback_later(60, exit=True)  # it hangs
         try:
             endings[check(case)] += 1
@@ -324,4 +331,4 @@ if __name__ == "__main__":
     parser.add_argument("--tell", action="store_true", help="print each problem before it is tried")
     arguments = parser.parse_args()
     faulthandler.enable()
-    print(dict(hammer(arguments.examples, number=arguments.seed, tells=arguments.tell)))
+    print(dict(hammer(arguments.examples, number=arguments.seed, tells=arguments.tell)))  # noqa: T201

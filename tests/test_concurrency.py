@@ -38,11 +38,11 @@ def problems():
     return [
         (MLPRegressor(hidden_layer_sizes=(100, 50), **fast), X, y),
         (MLPRegressor(hidden_layer_sizes=(100, 50), n_jobs=2, **fast), X, y),
-        (MLPClassifier(hidden_layer_sizes=(40,), activation="tanh", early_stopping=True, **fast), X, labels),
-        (MLPClassifier(hidden_layer_sizes=(20,), solver="sgd", **fast), X.astype(np.float32), labels),
-        (MLPRegressor(hidden_layer_sizes=(30,), solver="sgd", momentum=0, batch_size=1, **fast), X, y),
+        (MLPClassifier(activation="tanh", early_stopping=True, **fast), X, labels),
+        (MLPClassifier(solver="sgd", **fast), X.astype(np.float32), labels),
+        (MLPRegressor(solver="sgd", momentum=0, batch_size=1, **fast), X, y),
         (MLPRegressor(hidden_layer_sizes=(300,), solver="lbfgs", **fast), X, y),
-        (MLPClassifier(hidden_layer_sizes=(30, 30), batch_size=600, **fast), sparse.csr_array(X), labels),
+        (MLPClassifier(batch_size=600, **fast), sparse.csr_array(X), labels),
         (MLPClassifier(hidden_layer_sizes=(4,), activation="prelu", **fast), X, labels > 1),
     ]
 
@@ -202,7 +202,8 @@ def test_36_fork_in_the_middle_of_a_fit():
     script = """
 problem = problems()[0]
 alone = fitted(problem)
-model = MLPRegressor(hidden_layer_sizes=(200, 200), n_jobs=2, max_iter=10**6, n_iter_no_change=10**6)
+model = MLPRegressor(hidden_layer_sizes=(200, 200), n_jobs=2, max_iter=10**6)
+model.set_params(n_iter_no_change=10**6)
 threading.Thread(target=model.fit, args=(X, y), daemon=True).start()
 for _ in range(5):
     child = os.fork()
@@ -242,7 +243,8 @@ engine.ThreadTeam = NotedTeam
 def task(seed):
     rng = np.random.RandomState(seed)
     X = rng.normal(size=(2000, 50))
-    model = MLPRegressor(hidden_layer_sizes=(200, 200), max_iter=2, batch_size=1000, random_state=seed)
+    model = MLPRegressor(hidden_layer_sizes=(200, 200), max_iter=2, random_state=seed)
+    model.set_params(batch_size=1000)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(X, X[:, 0])

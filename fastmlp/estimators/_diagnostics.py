@@ -162,25 +162,25 @@ def _saturation(
     sizes = np.sqrt(np.asarray(squares.mean(axis=0)).ravel())
     largest = int(sizes.argmax())
     if share > _MOST_VALUES and sizes[largest] > _LARGE_FEATURE:
-        yield (
-            SaturationWarning,
+        message = (
             f"{share:.0%} of the first hidden layer's activations ({activation}) are at their "
             "limits, where next to nothing can be learned, because the features are not scaled: "
             f"the root mean square of feature {largest} is {sizes[largest]:.3g}, not about 1. "
-            "Put a StandardScaler before the model.",
+            "Put a StandardScaler before the model."
         )
+        yield SaturationWarning, message
 
 
 def _dead_units(layer: int, values: Floats) -> Iterator[tuple[type[TrainingWarning], str]]:
     is_dead = ~values.any(axis=0)
     if is_dead.mean() > _MOST_UNITS:
-        yield (
-            DeadUnitsWarning,
+        message = (
             f"{is_dead.sum()} of the {is_dead.size} units of hidden layer {layer} are zero for "
             f"each of the {len(values)} training samples looked at: these rectified units (relu) "
             "are dead and can learn no more. Lower learning_rate_init, scale the features "
-            "(StandardScaler), or take activation='leaky_relu'.",
+            "(StandardScaler), or take activation='leaky_relu'."
         )
+        yield DeadUnitsWarning, message
 
 
 def _constant_predictions(
@@ -188,10 +188,10 @@ def _constant_predictions(
 ) -> Iterator[tuple[type[TrainingWarning], str]]:
     spread = float(np.ptp(targets, axis=0).max())
     if spread > 0 and np.ptp(outputs, axis=0).max() <= _NO_SPREAD * spread:
-        yield (
-            ConstantPredictionWarning,
+        message = (
             f"The model predicts the same for each of the {len(outputs)} training samples looked "
             "at, although their targets differ: it has learned nothing from the features. Scale "
             "the features (StandardScaler), and for regression the targets; try another "
-            "learning_rate_init, or a smaller alpha.",
+            "learning_rate_init, or a smaller alpha."
         )
+        yield ConstantPredictionWarning, message

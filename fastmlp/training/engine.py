@@ -371,8 +371,7 @@ class Predictor:
             # Whole pieces for each thread: how many there are must not show in the last bits.
             n_pieces = -(-n_samples // rows)
             bounds = [
-                min(n_pieces * part // n_threads * rows, n_samples)
-                for part in range(n_threads + 1)
+                min(n_pieces * part // n_threads * rows, n_samples) for part in range(n_threads + 1)
             ]
 
             def work(thread: int) -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def with_dead_units(n_dead, layer, **options):
     """A model, some of whose units are dead from the start."""
     sizes = [5, 6, 6, 1]
     rng = np.random.RandomState(0)
-    coefs = [rng.normal(size=shape) for shape in zip(sizes, sizes[1:], strict=False)]
+    coefs = [rng.normal(size=shape) for shape in pairwise(sizes)]
     intercepts = [np.zeros(size) for size in sizes[1:]]
     intercepts[layer][:n_dead] = -1e3
     return MLPRegressor(
