@@ -9,11 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastmlp.estimators._diagnostics import TrainingWarning
     from fastmlp.estimators.classifier import MLPClassifier
     from fastmlp.estimators.regressor import MLPRegressor
     from fastmlp.learning_rate import find_learning_rate
 
-__all__ = ["MLPClassifier", "MLPRegressor", "__version__", "find_learning_rate"]
+__all__ = [
+    "MLPClassifier", "MLPRegressor", "TrainingWarning", "__version__", "find_learning_rate",
+]  # fmt: skip
 
 __version__ = "0.1.0"
 
@@ -22,6 +25,7 @@ _HOMES = {
     "MLPClassifier": "fastmlp.estimators.classifier",
     "MLPRegressor": "fastmlp.estimators.regressor",
     "find_learning_rate": "fastmlp.learning_rate",
+    "TrainingWarning": "fastmlp.estimators._diagnostics",
 }
 
 

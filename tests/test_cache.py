@@ -1,11 +1,13 @@
 """Machine code is kept on disk, found again, and never believed when it is stale or damaged."""
 
 import ast
+import errno
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -340,3 +342,138 @@ def test_directories(tmp_path, monkeypatch):
     assert list(cache_directories()) == [tmp_path / "numba" / "fastmlp"]
     monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path / "own"))
     assert list(cache_directories()) == [tmp_path / "own" / "fastmlp"]
+
+
+# --------------------------------------------------------------------------------------
+# Fault 38: places where nothing can be kept, and other machines
+# --------------------------------------------------------------------------------------
+
+SMALL = """
+from fastmlp._jit import entry_point
+
+@entry_point
+def triple(x):
+    return 3 * x
+
+print(triple(2.0), *dict(triple.stats.cache_hits).values())
+"""
+
+
+def test_read_only_install_without_home_runs_uncached_with_one_warning(package_copy):
+    # A file in the place of the directory: not even the administrator can write into it.
+    (package_copy / "__pycache__").touch()
+    script = f"""
+import os, pwd, warnings
+
+def nobody(uid):
+    raise KeyError(uid)
+
+pwd.getpwuid = nobody
+for name in ("HOME", "XDG_CACHE_HOME"):
+    os.environ.pop(name, None)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    {SMALL.replace(chr(10), chr(10) + "    ")}
+    triple(2)
+print(len(caught), *(warning.category.__name__ for warning in caught))
+"""
+    for _ in range(2):
+        assert run(script, package_copy.parent) == ["6.0", "1 CacheWarning"]
+
+
+def test_read_only_install_keeps_it_in_the_users_directory(package_copy, tmp_path):
+    (package_copy / "__pycache__").touch()
+    home = {"XDG_CACHE_HOME": str(tmp_path / "user")}
+    assert run(SMALL, package_copy.parent, **home) == ["6.0"]
+    assert run(SMALL, package_copy.parent, **home) == ["6.0 1"]
+    assert len(list((tmp_path / "user" / "fastmlp").iterdir())) == 1
+
+
+@pytest.fixture
+def warns_anew():
+    """Forget that a warning was given."""
+    _jit._warn_once.cache_clear()
+    yield
+    _jit._warn_once.cache_clear()
+
+
+@pytest.mark.parametrize("step", ["mkstemp", "write", "replace"])
+@pytest.mark.usefixtures("warns_anew")
+def test_full_disk(step, directory, monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if step == "write":
+        original = os.fdopen
+
+        def open_without_space(*arguments, **options):
+            file = original(*arguments, **options)
+            monkeypatch.setattr(os, "fdopen", original)
+            return FullFile(file)
+
+        class FullFile:
+            def __init__(self, file):
+                self.file = file
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *exception):
+                self.file.close()
+
+            def write(self, content):
+                self.file.write(content[: len(content) // 2])
+                fail()
+
+        monkeypatch.setattr(os, "fdopen", open_without_space)
+    else:
+        monkeypatch.setattr({"mkstemp": tempfile, "replace": os}[step], step, fail)
+    with pytest.warns(CacheWarning, match="No space left on device") as caught:
+        assert call() == (6.0, True)
+    assert len(caught) == 1
+    assert list(directory.iterdir()) == []  # nothing half written
+    monkeypatch.undo()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
+def test_file_that_may_not_grow(tmp_path):
+    # The system itself stops the writing in the middle.
+    script = f"""
+import resource, signal, warnings
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    {SMALL.replace(chr(10), chr(10) + "    ")}
+    triple(2)
+print(len(caught), caught[0].category.__name__)
+"""
+    environment = {"FASTMLP_CACHE_DIR": str(tmp_path)}
+    assert run(script, PACKAGE.parent, **environment) == ["6.0", "1 CacheWarning"]
+    assert list((tmp_path / "fastmlp").iterdir()) == []
+    assert run(SMALL, PACKAGE.parent, **environment) == ["6.0"]
+
+
+def test_code_for_another_processor_is_not_loaded(tmp_path):
+    ours = {"FASTMLP_CACHE_DIR": str(tmp_path)}
+    for other in ({"NUMBA_CPU_NAME": "generic"}, {"NUMBA_CPU_FEATURES": "+sse2"}):
+        environment = {**ours, **other}
+        n_files = len(list(tmp_path.rglob("*.bin")))
+        assert run(SMALL, PACKAGE.parent, **environment) == ["6.0"]
+        assert run(SMALL, PACKAGE.parent, **environment) == ["6.0 1"]
+        assert len(list(tmp_path.rglob("*.bin"))) == n_files + 1
+    assert run(SMALL, PACKAGE.parent, **ours) == ["6.0"]
+
+
+def test_every_version_counts(monkeypatch):
+    digest = _jit._fingerprint.__wrapped__
+    seen = {digest()}
+    for module, name in (
+        (numba, "__version__"), (_jit.llvmlite, "__version__"), (np, "__version__"),
+        (sys, "version"), (numba.config, "BOUNDSCHECK"),
+    ):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, "another")
+            seen.add(digest())
+    assert len(seen) == 6
+    assert digest() in seen

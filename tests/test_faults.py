@@ -464,3 +464,18 @@ def test_33_warm_start_with_other_number_of_outputs(before, after):
     for array, kept in zip(regressor.coefs_, coefs, strict=True):
         np.testing.assert_array_equal(array, kept)
     assert regressor.predict(X).ndim == before.ndim
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_9_finite_weights_too_large_to_predict_with_are_divergence_too():
+    # The loss of an epoch is that before its last step, which may be the one too many.
+    data = (1e10 * np.random.RandomState(2).normal(size=(12, 3))).astype(np.float32)
+    classifier = MLPClassifier(
+        solver="sgd", activation="identity", hidden_layer_sizes=(2, 3), alpha=0, max_iter=2,
+        random_state=0,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=DIVERGENCE):
+        classifier.fit(data, 6 * [0, 1])
+    assert classifier.n_iter_ == 2  # the epochs themselves were fine
+    for array in [*classifier.coefs_, *classifier.intercepts_]:
+        assert np.isfinite(array).all()

@@ -17,6 +17,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastmlp.estimators._after_epoch import watched
+from fastmlp.estimators._diagnostics import MAX_ROWS, evenly_spaced_rows, warn_of_findings
 from fastmlp.estimators._exchange import ExchangeMixin
 from fastmlp.estimators._inspection import InspectionMixin
 from fastmlp.estimators._samples import Samples, Source, make_validation, score_of, weigh
@@ -271,6 +272,8 @@ class BaseMLP(
                 self._run_lbfgs(samples, source)
             else:
                 self._run_epochs(samples, validation, source, is_incremental)
+            if not is_incremental:
+                self._check_outputs(samples.X)
         except DivergenceError:
             self._progress.stop = Stop.DIVERGED
             raise ValueError(
@@ -280,6 +283,10 @@ class BaseMLP(
             ) from None
         finally:
             self._publish()
+        if not is_incremental:
+            warn_of_findings(
+                self._layout, self._params, samples.X, samples.targets, n_iter=self.n_iter_
+            )
         return self
 
     def _validation_samples(
@@ -310,6 +317,14 @@ class BaseMLP(
         y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
         weights = weigh(held_out.sample_weight, weighting, X, y, dtype, "sample_weight_val")
         return Samples(X, y, targets, weights)
+
+    def _check_outputs(self, X: Any) -> None:
+        """Refuse finite weights so large that predictions are not finite, on a few rows."""
+        if X.shape[0] > MAX_ROWS:
+            X = X[evenly_spaced_rows(X.shape[0])]
+        outputs = self._predictor(kernel_data(X, self._params.dtype), n_jobs=1)
+        if not np.isfinite(outputs).all():
+            raise DivergenceError
 
     def _validate_data_options(self) -> dict[str, Any]:
         return {}

@@ -370,7 +370,11 @@ class Predictor:
         rows = min(self._rows, max(n_samples, 1))
         useful = min(n_samples * self.layout.n_weights // _WORTH_A_THREAD, n_samples // rows)
         with single_threaded_blas(), reserve_threads(n_jobs, useful) as n_threads:
-            bounds = [n_samples * part // n_threads for part in range(n_threads + 1)]
+            # Whole pieces for each thread: how many there are must not show in the last bits.
+            n_pieces = -(-n_samples // rows)
+            bounds = [
+                min(n_pieces * part // n_threads * rows, n_samples) for part in range(n_threads + 1)
+            ]
 
             def work(thread: int) -> None:
                 begin, end = bounds[thread], bounds[thread + 1]

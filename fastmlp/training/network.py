@@ -198,7 +198,8 @@ class NetworkLayout:
         for views, arrays in zip(self.unpack(params), (coefs, intercepts), strict=True):
             for view, array in zip(views, arrays, strict=True):
                 view[...] = array
-        self.unpack_slopes(params)[:] = slopes
+        with np.errstate(over="ignore"):  # an infinite slope ends in the divergence error
+            self.unpack_slopes(params)[:] = slopes
         return params
 
     def unpack_slopes(self, params: Floats) -> Floats:
@@ -299,12 +300,14 @@ class NetworkLayout:
         first_slope = self.n_params - len(self.learned_slopes)
         for position, layer in enumerate(self.learned_slopes):
             layers[layer, SLOPE] = first_slope + position
+        with np.errstate(over="ignore"):
+            slopes = np.array([self._slope(layer) for layer in range(self.n_layers)], dtype)
         loss = LOSSES[self.loss]
         if trains:
             layers[:-1, BACKWARD] = [row.backward.address(dtype) for row in rows]
         return Network(
             layers=layers,
-            slopes=np.array([self._slope(layer) for layer in range(self.n_layers)], dtype),
+            slopes=slopes,
             n_weights=self.n_weights,
             loss=loss.function.address(dtype) if trains else 0,
             loss_parameters=np.resize(

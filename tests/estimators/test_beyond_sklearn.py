@@ -105,6 +105,7 @@ def test_activation(activation, optimizer, dtype):
     )
 
 
+@pytest.mark.filterwarnings("ignore::fastmlp.TrainingWarning")  # steps may learn nothing
 @pytest.mark.parametrize(
     "case",
     covering_cases(

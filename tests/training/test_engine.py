@@ -221,6 +221,8 @@ def test_predictions_do_not_depend_on_pieces_and_threads(n_samples, n_jobs, dtyp
             out = predictor(kernel_data(inputs, dtype), n_jobs)
             assert out.dtype == dtype
             np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance)
+            # Threads take whole pieces, so that not even the last bits tell how many there are.
+            np.testing.assert_array_equal(out, predictor(kernel_data(inputs, dtype), 1))
 
     check()
     monkeypatch.setattr(engine_module, "piece_rows", lambda *_: 16)
