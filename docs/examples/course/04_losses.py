@@ -22,12 +22,15 @@ wrong the answer is. They come in pairs:
      - :class:`~fastmlp.MLPClassifier`, two classes
    * - a distribution over M classes
      - softmax
-     - cross-entropy, :math:`-\sum_i y_i \log \hat{y}_i`
+     - cross-entropy, :math:`-\sum_i y_i \log p_i`
      - :class:`~fastmlp.MLPClassifier`, more classes
    * - a count
      - exp
      - Poisson deviance, :math:`y \log (y / \hat{y}) - y + \hat{y}`
      - :class:`~fastmlp.MLPRegressor`, ``loss="poisson"``
+
+Here :math:`\hat{y}` is the output and :math:`y` what it should be; outputs that are probabilities are
+also called :math:`p`.
 """
 
 # %%
@@ -62,7 +65,7 @@ right.legend(loc="lower right")
 # **Softmax** makes a distribution of any M numbers, the *logits*: it takes the exponential of
 # each, so that all are positive, and divides by their sum, so that they add up to 1.
 #
-# .. math:: \hat{y}_i = \frac{e^{z_i}}{\sum_j e^{z_j}}
+# .. math:: p_i = \frac{e^{z_i}}{\sum_j e^{z_j}}
 
 
 def softmax(z):
@@ -107,9 +110,9 @@ np.testing.assert_allclose(by_differences, softmax(z) - y, atol=1e-8)
 # %%
 # .. admonition:: A slip of the slides
 #
-#    The slides differentiate the softmax by :math:`z_i` for :math:`\hat{y}_i` alone, which gives
-#    :math:`\hat{y}_i (1 - \hat{y}_i)`. But :math:`z_i` also moves all other outputs, for they share
-#    the sum: :math:`\partial \hat{y}_j / \partial z_i = -\hat{y}_i \hat{y}_j`. Only with these terms
+#    The slides differentiate the softmax by :math:`z_i` for :math:`p_i` alone, which gives
+#    :math:`p_i (1 - p_i)`. But :math:`z_i` also moves all other outputs, for they share
+#    the sum: :math:`\partial p_j / \partial z_i = -p_i p_j`. Only with these terms
 #    does :math:`\hat{y} - y` come out.
 
 p = softmax(z)

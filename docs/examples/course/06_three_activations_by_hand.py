@@ -98,8 +98,8 @@ print(f"of the printed outputs, to base 10: {in_base_10:.4f}")
 # --------
 #
 # **The softmax layer.** The derivative of :math:`-\log \hat{y}` by the output is
-# :math:`-y / \hat{y}`; the Jacobian of the softmax is :math:`\hat{y}_i (1 - \hat{y}_i)` on its
-# diagonal and :math:`-\hat{y}_i \hat{y}_j` off it. Their product is as simple as can be:
+# :math:`-y / \hat{y}`; the Jacobian of the softmax is :math:`p_i (1 - p_i)` on its
+# diagonal and :math:`-p_i p_j` off it. Their product is as simple as can be:
 # :math:`\delta_3 = \hat{y} - y`.
 
 jacobian = np.diag(p[0]) - np.outer(p[0], p[0])
