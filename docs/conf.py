@@ -94,6 +94,7 @@ html_static_path = ["_static"]
 html_css_files = ["fastmlp.css"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False
+toc_object_entries_show_parents = "hide"
 html_sidebars = {page: [] for page in ("start", "how_it_is_built", "contributing", "changelog")}
 html_theme_options = {
     "navbar_align": "left",

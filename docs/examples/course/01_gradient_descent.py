@@ -104,7 +104,7 @@ ax.legend(loc="upper left")
 # The same with fastmlp
 # ---------------------
 #
-# The smallest network there is has one weight: :math:`\hat y = \theta x`. With the two samples
+# The smallest network there is has one weight: :math:`\hat{y} = \theta x`. With the two samples
 # :math:`x = \pm\sqrt 2` and the targets 0, its cost, the mean of :math:`\frac{1}{2}(\theta x)^2`, is
 # just :math:`\theta^2`. One call of ``partial_fit`` is one step.
 

@@ -60,9 +60,8 @@ for ax, (w1, w2, b, what) in zip(
         vmax=1.2,
     )
     ax.contour(x1, x2, answer, [0.5], colors="black", linewidths=1)
-    foot = (
-        -b * np.array([w1, w2]) / (w1**2 + w2**2)
-    )  # the point of the line next to the origin
+    # The arrow starts at the point of the line next to the origin.
+    foot = -b * np.array([w1, w2]) / (w1**2 + w2**2)
     ax.annotate(
         "",
         foot + [w1, w2],

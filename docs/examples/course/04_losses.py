@@ -14,28 +14,31 @@ wrong the answer is. They come in pairs:
      - in fastmlp
    * - a number
      - identity
-     - squared error, :math:`\frac{1}{2} (\hat y - y)^2`
+     - squared error, :math:`\frac{1}{2} (\hat{y} - y)^2`
      - :class:`~fastmlp.MLPRegressor`
    * - a confidence: yes or no
      - logistic (sigmoid)
-     - binary cross-entropy, :math:`-y \log \hat y - (1 - y) \log (1 - \hat y)`
+     - binary cross-entropy, :math:`-y \log \hat{y} - (1 - y) \log (1 - \hat{y})`
      - :class:`~fastmlp.MLPClassifier`, two classes
    * - a distribution over M classes
      - softmax
-     - cross-entropy, :math:`-\sum_i y_i \log \hat y_i`
+     - cross-entropy, :math:`-\sum_i y_i \log p_i`
      - :class:`~fastmlp.MLPClassifier`, more classes
    * - a count
      - exp
-     - Poisson deviance, :math:`y \log (y / \hat y) - y + \hat y`
+     - Poisson deviance, :math:`y \log (y / \hat{y}) - y + \hat{y}`
      - :class:`~fastmlp.MLPRegressor`, ``loss="poisson"``
+
+Here :math:`\hat{y}` is the output and :math:`y` what it should be; outputs that are probabilities are
+also called :math:`p`.
 """
 
 # %%
 # Confidence
 # ----------
 #
-# The logistic function :math:`\hat y = 1 / (1 + e^{-z})` turns any number into a confidence. If
-# the truth is yes, the loss is :math:`-\log \hat y`: nothing for a sure yes, and without bound for
+# The logistic function :math:`\hat{y} = 1 / (1 + e^{-z})` turns any number into a confidence. If
+# the truth is yes, the loss is :math:`-\log \hat{y}`: nothing for a sure yes, and without bound for
 # a sure no. Being wrong is forgiven, being sure *and* wrong is not. The squared error forgives too
 # easily: its gradient vanishes just where the network is surest of its mistake.
 
@@ -62,7 +65,7 @@ right.legend(loc="lower right")
 # **Softmax** makes a distribution of any M numbers, the *logits*: it takes the exponential of
 # each, so that all are positive, and divides by their sum, so that they add up to 1.
 #
-# .. math:: \hat y_i = \frac{e^{z_i}}{\sum_j e^{z_j}}
+# .. math:: p_i = \frac{e^{z_i}}{\sum_j e^{z_j}}
 
 
 def softmax(z):
@@ -88,7 +91,7 @@ print(softmax(np.array([4.0, 2.0, 0.2])).round(2))
 # Take the derivative with respect to what enters the output layer, and for each pair of the table
 # the same comes out:
 #
-# .. math:: \frac{\partial L}{\partial z} = \hat y - y
+# .. math:: \frac{\partial L}{\partial z} = \hat{y} - y
 #
 # "Output minus truth": the pairs were made for each other. This is also how fastmlp computes them,
 # loss and activation in one go, without ever taking the logarithm of a zero. Let us check it with
@@ -107,10 +110,10 @@ np.testing.assert_allclose(by_differences, softmax(z) - y, atol=1e-8)
 # %%
 # .. admonition:: A slip of the slides
 #
-#    The slides differentiate the softmax by :math:`z_i` for :math:`\hat y_i` alone, which gives
-#    :math:`\hat y_i (1 - \hat y_i)`. But :math:`z_i` also moves all other outputs, for they share
-#    the sum: :math:`\partial \hat y_j / \partial z_i = -\hat y_i \hat y_j`. Only with these terms
-#    does :math:`\hat y - y` come out.
+#    The slides differentiate the softmax by :math:`z_i` for :math:`p_i` alone, which gives
+#    :math:`p_i (1 - p_i)`. But :math:`z_i` also moves all other outputs, for they share
+#    the sum: :math:`\partial p_j / \partial z_i = -p_i p_j`. Only with these terms
+#    does :math:`\hat{y} - y` come out.
 
 p = softmax(z)
 jacobian = np.diag(p) - np.outer(p, p)

@@ -97,10 +97,10 @@ print(f"of the printed outputs, to base 10: {in_base_10:.4f}")
 # Backward
 # --------
 #
-# **The softmax layer.** The derivative of :math:`-\log \hat y` by the output is
-# :math:`-y / \hat y`; the Jacobian of the softmax is :math:`\hat y_i (1 - \hat y_i)` on its
-# diagonal and :math:`-\hat y_i \hat y_j` off it. Their product is as simple as can be:
-# :math:`\delta_3 = \hat y - y`.
+# **The softmax layer.** The derivative of :math:`-\log \hat{y}` by the output is
+# :math:`-y / \hat{y}`; the Jacobian of the softmax is :math:`p_i (1 - p_i)` on its
+# diagonal and :math:`-p_i p_j` off it. Their product is as simple as can be:
+# :math:`\delta_3 = \hat{y} - y`.
 
 jacobian = np.diag(p[0]) - np.outer(p[0], p[0])
 delta3 = (-y / p) @ jacobian
@@ -144,9 +144,9 @@ for name, a, delta in [("W1", x, delta1), ("W2", h1, delta2), ("W3", h2, delta3)
 # .. admonition:: A slip of a sign
 #
 #    For the binary cross-entropy, the slides have a wrong sign in the derivative of the second
-#    term. It is :math:`\partial E / \partial \hat y = -y / \hat y + (1 - y) / (1 - \hat y)`: both
+#    term. It is :math:`\partial E / \partial \hat{y} = -y / \hat{y} + (1 - y) / (1 - \hat{y})`: both
 #    the sign of the term and that of the inner derivative are minus. By finite differences, at
-#    :math:`\hat y = 0.3` and :math:`y = 0`:
+#    :math:`\hat{y} = 0.3` and :math:`y = 0`:
 
 step = 1e-6
 slope = (-np.log(1 - 0.3 - step) + np.log(1 - 0.3 + step)) / (2 * step)

@@ -46,9 +46,8 @@ X = x[:, np.newaxis]
 
 def cost(weight, bias):
     """Return half the mean squared error over all samples."""
-    return ((np.multiply.outer(weight, x) + bias[..., np.newaxis] - y) ** 2).mean(
-        axis=-1
-    ) / 2
+    error = np.multiply.outer(weight, x) + bias[..., np.newaxis] - y
+    return (error**2).mean(axis=-1) / 2
 
 
 def descend(batch_size, n_epochs, learning_rate=0.15):
@@ -66,9 +65,8 @@ def descend(batch_size, n_epochs, learning_rate=0.15):
     model.coefs_[0][...], model.intercepts_[0][...] = -1.0, 2.5
     path = [(-1.0, 2.5)]
     for _ in range(n_epochs):
-        for first in range(
-            0, n_samples, batch_size
-        ):  # one batch a call, to see each step
+        # One batch per call, so that we see each step.
+        for first in range(0, n_samples, batch_size):
             batch = slice(first, first + batch_size)
             model.partial_fit(X[batch], y[batch])
             path.append((model.coefs_[0].item(), model.intercepts_[0].item()))

@@ -100,7 +100,7 @@ rng = np.random.RandomState(0)
 is_wrong = rng.uniform(size=n) < 0.2
 y_noisy = np.where(
     is_wrong, rng.randint(10, size=n), y_train
-)  # a fifth of the labels are guesses
+)  # a fifth are guesses
 
 model = MLPClassifier(
     hidden_layer_sizes=(300,),

@@ -29,9 +29,8 @@ models = {
     "fastmlp": fastmlp.MLPClassifier(**arguments),
     "scikit-learn": neural_network.MLPClassifier(**arguments),
 }
-fastmlp.MLPClassifier(tol=100).fit(
-    X_train, y_train
-)  # loads the compiled code, once per process
+# Loads the compiled code, once per process.
+fastmlp.MLPClassifier(tol=100).fit(X_train, y_train)
 
 for name, model in models.items():
     started = time.perf_counter()
