@@ -78,7 +78,6 @@ def test_get_params_clone_and_repr(name):
 
 
 BAD_VALUES = {
-    "solver": ["newton", None],
     "alpha": [-1e-9, np.nan, "0.1", None, 1j],
     "batch_size": [0, -3, 2.5, "all", None],
     "learning_rate_init": [0, -0.1, np.nan, "fast"],
@@ -99,6 +98,16 @@ BAD_VALUES = {
     "max_fun": [0, -1, 1.5, np.inf],
     "hidden_layer_sizes": [0, -3],
 }
+
+
+@pytest.mark.parametrize("value", ["newton", None])
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+def test_bad_solver_gets_the_words_of_scikit_learn_with_our_choices(name, value):
+    model = getattr(fastmlp, name)(solver=value)
+    choices = r"a str among \{'adagrad', .*'sgd'\}"
+    pattern = f"The 'solver' parameter of {name} must be {choices}. Got {value!r} instead."
+    with pytest.raises(ValueError, match=pattern):
+        model.fit([[0.0], [1.0]], [0, 1])
 
 
 def in_fixed_order(message):
