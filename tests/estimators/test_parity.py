@@ -67,9 +67,10 @@ def estimator_arguments(case):
 
 
 def fit_recording_warnings(estimator, *args, **kwargs):
-    """Fit, and return the texts of the warnings."""
+    """Fit, and return the texts of the warnings that scikit-learn may give, too."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", fastmlp.TrainingWarning)
         estimator.fit(*args, **kwargs)
     return [(warning.category, str(warning.message)) for warning in caught]
 
