@@ -12,8 +12,16 @@ if TYPE_CHECKING:
     from fastmlp.estimators.classifier import MLPClassifier
     from fastmlp.estimators.regressor import MLPRegressor
     from fastmlp.learning_rate import find_learning_rate
+    from fastmlp.model_file import ModelFormatError, load
 
-__all__ = ["MLPClassifier", "MLPRegressor", "__version__", "find_learning_rate"]
+__all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
+    "ModelFormatError",
+    "__version__",
+    "find_learning_rate",
+    "load",
+]
 
 __version__ = "0.1.0"
 
@@ -21,7 +29,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "MLPClassifier": "fastmlp.estimators.classifier",
     "MLPRegressor": "fastmlp.estimators.regressor",
+    "ModelFormatError": "fastmlp.model_file",
     "find_learning_rate": "fastmlp.learning_rate",
+    "load": "fastmlp.model_file",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from typing import Any, Self
@@ -19,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastmlp.estimators._after_epoch import watched
 from fastmlp.estimators._exchange import ExchangeMixin
 from fastmlp.estimators._inspection import InspectionMixin
+from fastmlp.estimators._model_file import write_model
 from fastmlp.estimators._samples import Samples, Source, make_validation, score_of, weigh
 from fastmlp.estimators._sklearn_callbacks import CallbackSupportMixin, with_callbacks
 from fastmlp.estimators._validation import (
@@ -623,6 +625,27 @@ class BaseMLP(
         """
         check_is_fitted(self)
         return standalone_forward(self._layout, self._parameters())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to a file that `fastmlp.load` reads.
+
+        Arrays are stored as safetensors, all else as JSON, and nothing as code. The file holds the
+        parameters, what was fitted, and the state of the optimizer: `partial_fit` goes on as it
+        would have here. `callbacks` are left out.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file. It is replaced as a whole or not at all.
+
+        Raises
+        ------
+        TypeError
+            If a parameter is a function or a label is no number, string or date.
+        ImportError
+            If the package safetensors is missing: ``pip install 'fastmlp[files]'``.
+        """
+        write_model(self, path)
 
     def __sklearn_tags__(self) -> Tags:
         """Return scikit-learn's tags: sparse input is accepted.
