@@ -51,5 +51,23 @@ def load(path: str | os.PathLike[str]) -> Any:
     >>> bool((same.predict([[0.5]]) == model.predict([[0.5]])).all())
     True
     """
-    model, _ = read_model(path, CLASSES)
+    model, _ = read_file(path)
     return model
+
+
+def read_file(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any] | None]:
+    """Read a model, and the rest of a checkpoint.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    model : MLPClassifier or MLPRegressor
+        As from `load`.
+    checkpoint : dict or None
+        What else a checkpoint holds; None for other files.
+    """
+    return read_model(path, CLASSES)

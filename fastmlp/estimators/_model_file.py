@@ -659,7 +659,6 @@ def _unpack_checkpoint(row: Any, tensors: Mapping[str, Floats]) -> dict[str, Any
         "order": tensors["checkpoint.order"].copy(),
         "held_out": None,
         "every": _count(row["every"], smallest=1),
-        "max_iter": _count(row["max_iter"], smallest=1),
         "digest": _of(row["digest"], str, "the digest"),
         "random_state": _decoded(row["random_state"]),
     }
