@@ -9,23 +9,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastmlp.checkpoints import Checkpoint, resume
     from fastmlp.estimators._diagnostics import TrainingWarning
     from fastmlp.estimators.classifier import MLPClassifier
     from fastmlp.estimators.regressor import MLPRegressor
     from fastmlp.learning_rate import find_learning_rate
+    from fastmlp.model_file import ModelFormatError, load
 
 __all__ = [
-    "MLPClassifier", "MLPRegressor", "TrainingWarning", "__version__", "find_learning_rate",
+    "Checkpoint", "MLPClassifier", "MLPRegressor", "ModelFormatError", "TrainingWarning",
+    "__version__", "find_learning_rate", "load", "resume",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
 
 # Imported when first asked for: `fastmlp --help` need not wait for Numba and scikit-learn.
 _HOMES = {
+    "Checkpoint": "fastmlp.checkpoints",
     "MLPClassifier": "fastmlp.estimators.classifier",
     "MLPRegressor": "fastmlp.estimators.regressor",
+    "ModelFormatError": "fastmlp.model_file",
     "find_learning_rate": "fastmlp.learning_rate",
     "TrainingWarning": "fastmlp.estimators._diagnostics",
+    "load": "fastmlp.model_file",
+    "resume": "fastmlp.checkpoints",
 }
 
 

@@ -11,7 +11,8 @@ import pytest
 import fastmlp
 
 OPTIONAL = {
-    "matplotlib", "rich", "click", "typer", "pandas", "polars", "starlette", "uvicorn", "websockets"
+    "matplotlib", "rich", "click", "typer", "pandas", "polars", "safetensors", "starlette",
+    "uvicorn", "websockets",
 }  # fmt: skip
 PACKAGE = Path(fastmlp.__file__).parent
 FLOORS = [

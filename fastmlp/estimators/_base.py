@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +22,8 @@ from fastmlp.estimators._after_epoch import watched
 from fastmlp.estimators._diagnostics import MAX_ROWS, evenly_spaced_rows, warn_of_findings
 from fastmlp.estimators._exchange import ExchangeMixin
 from fastmlp.estimators._inspection import InspectionMixin
+from fastmlp.estimators._model_file import write_model
+from fastmlp.estimators._resuming import Resumed, Training
 from fastmlp.estimators._samples import Samples, Source, make_validation, score_of, weigh
 from fastmlp.estimators._sklearn_callbacks import CallbackSupportMixin, with_callbacks
 from fastmlp.estimators._validation import (
@@ -224,7 +228,9 @@ class BaseMLP(
         return True
 
     @with_callbacks
-    def _fit(self, source: Source, held_out: Source | None = None) -> Self:
+    def _fit(
+        self, source: Source, held_out: Source | None = None, resumed: Resumed | None = None
+    ) -> Self:
         """Fit, or without a place for held-out samples go on for one epoch."""
         is_incremental = held_out is None
         validate_parameters(self, self._constraints)
@@ -234,7 +240,9 @@ class BaseMLP(
         refuse_clashes(self, tuple(PLANS), held_out and held_out[:3])
         if not (self.scoring is None or self.scoring == "loss"):
             check_scoring(self, self.scoring)
-        is_first_pass = not hasattr(self, "coefs_") or not (self.warm_start or is_incremental)
+        is_first_pass = resumed is None and (
+            not hasattr(self, "coefs_") or not (self.warm_start or is_incremental)
+        )
 
         X, y = validate_data(
             self,
@@ -259,19 +267,23 @@ class BaseMLP(
 
         layout = self._make_layout(X.shape[1], hidden, names, slopes)
         samples = Samples(X, y, self._encode_targets(y, dtype), weights)
-        self._random_state = check_random_state(self.random_state)
+        if resumed is None:
+            self._random_state = check_random_state(self.random_state)
+        else:
+            self._random_state = resumed.random_state
         if is_first_pass:
             self._start(layout, dtype)
         else:
             self._go_on(layout)
 
-        self._progress.stop = None
+        if resumed is None:
+            self._progress.stop = None
         self.out_activation_ = layout.activations[-1]  # scorers and callbacks predict
         try:
             if self.solver == "lbfgs":
                 self._run_lbfgs(samples, source)
             else:
-                self._run_epochs(samples, validation, source, is_incremental)
+                self._run_epochs(samples, validation, source, is_incremental, resumed)
             if not is_incremental:
                 self._check_outputs(samples.X)
         except DivergenceError:
@@ -386,18 +398,30 @@ class BaseMLP(
         self._hold(params)
 
     def _run_epochs(
-        self, samples: Samples, validation: Samples | None, source: Source, is_incremental: bool
+        self,
+        samples: Samples,
+        validation: Samples | None,
+        source: Source,
+        is_incremental: bool,
+        resumed: Resumed | None,
     ) -> None:
-        order = np.arange(samples.X.shape[0])
-        if self.early_stopping and validation is None:
+        order, held_out = np.arange(samples.X.shape[0]), None
+        if resumed is not None:
+            order, held_out = resumed.order, resumed.held_out
+        elif self.early_stopping and validation is None:
             order, held_out = self._split(samples.targets)
+        training = Training(samples, validation, order, held_out)
+        if resumed is not None:
+            training.check(resumed)
+        if held_out is not None:
             validation = samples.take(held_out)
             source = source.take(order)
         batch_size = self._batch_size(order.size)
         params = self._params
         name = self._optimizer_name()
         max_iter = 1 if is_incremental else self.max_iter
-        if not is_incremental or self._optimizer is None or self._optimizer.name != name:
+        goes_on = resumed is not None or is_incremental
+        if self._optimizer is None or self._optimizer.name != name or not goes_on:
             self._optimizer = OptimizerState.start(name, params)
             self._schedule = None
         if self._schedule is None:
@@ -418,6 +442,7 @@ class BaseMLP(
         )
         with (
             engine,
+            self._under_way(None if is_incremental else training),
             watched(self, None if is_incremental else source, "epoch", max_iter) as after_epoch,
         ):
             stop = fit_epochs(
@@ -434,6 +459,7 @@ class BaseMLP(
                 report=self._report,
                 time_limit=self.time_limit,
                 after_epoch=after_epoch,
+                resumes=resumed is not None,
             )
         if self.early_stopping and self._progress.best_params is not None:
             # A copy into place: a warm start must not go on training the best weights themselves.
@@ -446,6 +472,15 @@ class BaseMLP(
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
             )
+
+    @contextmanager
+    def _under_way(self, training: Training | None) -> Iterator[None]:
+        """Let a checkpoint know what is being trained on."""
+        self._training = training
+        try:
+            yield
+        finally:
+            del self._training
 
     @property
     def _report(self) -> Callable[[str], None] | None:
@@ -593,6 +628,7 @@ class BaseMLP(
         state: dict[str, Any] = dict(super().__getstate__())
         state.pop("_params", None)
         state.pop("_predictor", None)
+        state.pop("_training", None)
         return state
 
     # -- prediction ---------------------------------------------------------------------------
@@ -650,6 +686,27 @@ class BaseMLP(
         """
         check_is_fitted(self)
         return standalone_forward(self._layout, self._parameters())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to a file that `fastmlp.load` reads.
+
+        Arrays are stored as safetensors, all else as JSON, and nothing as code. The file holds the
+        parameters, what was fitted, and the state of the optimizer: `partial_fit` goes on as it
+        would have here. `callbacks` are left out.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file. It is replaced as a whole or not at all.
+
+        Raises
+        ------
+        TypeError
+            If a parameter is a function or a label is no number, string or date.
+        ImportError
+            If the package safetensors is missing: ``pip install 'fastmlp[files]'``.
+        """
+        write_model(self, path)
 
     def __sklearn_tags__(self) -> Tags:
         """Return scikit-learn's tags: sparse input is accepted.

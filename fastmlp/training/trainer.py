@@ -172,6 +172,7 @@ def fit_epochs(
     report: Callable[[str], None] | None = None,
     time_limit: float | None = None,
     after_epoch: Callable[[Progress], bool] | None = None,
+    resumes: bool = False,
 ) -> Stop:
     """Train for some epochs, or until there is no more improvement.
 
@@ -207,6 +208,8 @@ def fit_epochs(
         Called with the progress after each epoch, when all else is done: the state is that from
         which training could go on, and ``progress.stop`` says whether it is going to. Training
         ends if it returns True.
+    resumes : bool, default=False
+        Whether `progress` is that of the same fit, after one of its epochs.
 
     Returns
     -------
@@ -221,8 +224,9 @@ def fit_epochs(
     """
     in_order = not shuffle and bool(np.array_equal(order, np.arange(order.size)))
     finite_params = engine.params.copy()
-    progress.n_iter, progress.stop = 0, None if max_iter > 0 else Stop.MAX_ITER
-    progress.validation_loss = progress.validation_score = None
+    if not resumes:
+        progress.n_iter, progress.stop = 0, None if max_iter > 0 else Stop.MAX_ITER
+        progress.validation_loss = progress.validation_score = None
     started = time.perf_counter()
     try:
         while progress.stop is None:
