@@ -33,6 +33,8 @@ _MIN_ROWS, _MIN_EPOCHS = 10, 5
 _NEAR = 0.005
 _LIMITS = {"logistic": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 _MOST_VALUES, _MOST_UNITS = 0.8, 0.5
+# Two dead units of three are nothing unusual in a network for the eye.
+_MANY_UNITS = 4
 # Root mean square of a standardised feature: 1.
 _LARGE_FEATURE = 3.0
 # Spread of the predictions, relative to that of the targets, that counts as none.
@@ -171,7 +173,7 @@ def _saturation(
 
 def _dead_units(layer: int, values: Floats) -> Iterator[tuple[type[TrainingWarning], str]]:
     is_dead = ~values.any(axis=0)
-    if is_dead.mean() > _MOST_UNITS:
+    if is_dead.mean() > _MOST_UNITS and is_dead.sum() >= _MANY_UNITS:
         message = (
             f"{is_dead.sum()} of the {is_dead.size} units of hidden layer {layer} are zero for "
             f"each of the {len(values)} training samples looked at: these rectified units (relu) "
