@@ -394,8 +394,8 @@ class BaseMLP(
         params = self._params
         name = self._optimizer_name()
         max_iter = 1 if is_incremental else self.max_iter
-        is_new = not is_incremental or self._optimizer is None or self._optimizer.name != name
-        if resumed is None and is_new:
+        goes_on = is_incremental or resumed is not None
+        if not goes_on or self._optimizer is None or self._optimizer.name != name:
             self._optimizer = OptimizerState.start(name, params)
             self._schedule = None
         if self._schedule is None:
