@@ -11,6 +11,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+import skops.io
 from sklearn.base import clone
 
 from fastmlp import MLPClassifier, MLPRegressor
@@ -42,7 +43,13 @@ def joblib_copy(model):
     return joblib.load(buffer)
 
 
+def skops_copy(model):
+    content = skops.io.dumps(model)
+    return skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
+
+
 COPIES = {
+    "skops": skops_copy,
     "pickle": lambda model: pickle.loads(pickle.dumps(model)),
     "joblib": joblib_copy,
     "deepcopy": copy.deepcopy,
