@@ -394,8 +394,8 @@ class BaseMLP(
         params = self._params
         name = self._optimizer_name()
         max_iter = 1 if is_incremental else self.max_iter
-        goes_on = is_incremental or resumed is not None
-        if not goes_on or self._optimizer is None or self._optimizer.name != name:
+        goes_on = resumed is not None or is_incremental
+        if self._optimizer is None or self._optimizer.name != name or not goes_on:
             self._optimizer = OptimizerState.start(name, params)
             self._schedule = None
         if self._schedule is None:
