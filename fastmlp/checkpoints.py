@@ -62,8 +62,9 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if not isinstance(self.every, Integral) or isinstance(self.every, bool) or self.every < 1:
-            raise ValueError(f"every must be an int in the range [1, inf), got {self.every!r}.")
+        every: Any = self.every
+        if isinstance(every, bool) or not isinstance(every, Integral) or int(every) < 1:
+            raise ValueError(f"every must be an int in the range [1, inf), got {every!r}.")
 
     def __call__(self, epoch: Epoch) -> None:
         """Write the file, if it is time to.

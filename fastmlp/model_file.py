@@ -44,7 +44,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     --------
     >>> import tempfile
     >>> import fastmlp
-    >>> model = fastmlp.MLPRegressor(max_iter=10, tol=10).fit([[0.0], [1.0]], [0.0, 1.0])
+    >>> model = fastmlp.MLPRegressor(tol=0.1).fit([[0.0], [1.0]], [0.0, 1.0])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     model.save(f"{folder}/line.fastmlp")
     ...     same = fastmlp.load(f"{folder}/line.fastmlp")

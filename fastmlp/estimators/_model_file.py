@@ -63,7 +63,7 @@ _DTYPES = {
     "F64": "float64",
 }  # fmt: skip
 _NAMES = {np.dtype(name): key for key, name in _DTYPES.items()}
-_CURVES = ("loss_curve", "validation_loss_curve", "validation_scores")
+_CURVES = ("loss_curve", "learning_rate_curve", "validation_loss_curve", "validation_scores")
 _COUNTS = ("n_iter", "samples_seen", "no_improvement_count")
 _NUMBERS = (
     "loss", "best_loss", "learning_rate", "validation_loss", "validation_score",
@@ -100,7 +100,8 @@ def _encoded(value: Any, name: str) -> Any:
         pairs = [[_encoded(k, name), _encoded(v, name)] for k, v in value.items()]
         return {"dict": pairs}
     if isinstance(value, np.random.RandomState):
-        kind, key, position, has_gauss, gauss = value.get_state(legacy=True)
+        state: Any = value.get_state(legacy=True)
+        kind, key, position, has_gauss, gauss = state
         if kind == "MT19937":
             return {"random_state": [key.tolist(), int(position), int(has_gauss), float(gauss)]}
     raise TypeError(
@@ -593,9 +594,9 @@ def _check_kinds(
 ) -> None:
     """Compare the arrays of the file with those that a network of these layers has."""
     layout, dtype = _layout(fitted), _name(fitted["dtype"], ("F32", "F64"))
-    wanted = {}
-    for i, shape in enumerate(layout.shapes):
-        wanted[f"coefs.{i}"], wanted[f"intercepts.{i}"] = shape, shape[1:]
+    wanted: dict[str, tuple[int, ...]] = {}
+    for i, (fan_in, fan_out) in enumerate(layout.shapes):
+        wanted[f"coefs.{i}"], wanted[f"intercepts.{i}"] = (fan_in, fan_out), (fan_out,)
     if layout.learned_slopes:
         wanted["slopes"] = (len(layout.learned_slopes),)
     if (optimizer := fitted["optimizer"]) is not None:

@@ -81,7 +81,10 @@ class Training:
         ValueError
             If they differ in any bit.
         """
-        if self.digest != resumed.digest:
+        n_samples = sum(
+            indices.size for indices in (self.order, self.held_out) if indices is not None
+        )
+        if self.digest != resumed.digest or n_samples != self.samples.X.shape[0]:
             raise ValueError(
                 "X, y, sample_weight and the validation data must be those of the fit that the "
                 "checkpoint was made of, to the last bit; they are not."

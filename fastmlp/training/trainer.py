@@ -108,6 +108,28 @@ class Progress:
             return cls(best_loss=None, validation_scores=[], best_validation_score=-np.inf)
         return cls()
 
+    # Copies and files hold the reason by its value: skops knows no enumerations.
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state to copy or pickle.
+
+        Returns
+        -------
+        dict
+            All attributes, `stop` as a string.
+        """
+        return {**vars(self), "stop": self.stop.value if self.stop else None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a state over.
+
+        Parameters
+        ----------
+        state : dict
+            From ``__getstate__``.
+        """
+        stop = state["stop"]
+        vars(self).update({**state, "stop": None if stop is None else Stop(stop)})
+
     def judge_loss(self, tol: float) -> None:
         """Compare the last loss with the best.
 

@@ -103,7 +103,7 @@ def test_memory_map_is_not_copied(dtype, tmp_path, monkeypatch):
 
     monkeypatch.setattr(_base, "kernel_data", kernel_data)
     model = MLPRegressor(max_iter=3, random_state=0).fit(mapped, y)
-    assert shared == [True]
+    assert all(shared)
     expected = MLPRegressor(max_iter=3, random_state=0).fit(X, y)
     np.testing.assert_array_equal(model.coefs_[0], expected.coefs_[0])
 

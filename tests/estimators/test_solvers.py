@@ -44,6 +44,8 @@ def test_goes_on_where_it_was(solver):
     np.testing.assert_allclose(parts.coefs_[0], whole.coefs_[0], rtol=1e-9)
 
 
+# As long as it learns, it may do so with few of the units.
+@pytest.mark.filterwarnings("ignore::fastmlp.TrainingWarning")
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("solver", SOLVERS)
