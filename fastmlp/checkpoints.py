@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastmlp.estimators._model_file import write_model
+from fastmlp.estimators._model_file import remove_leftovers, write_model
 from fastmlp.estimators._resuming import Resumed, Training
 from fastmlp.estimators._samples import Source
 from fastmlp.estimators.callbacks import Epoch
@@ -114,7 +114,8 @@ def resume(
     Parameters
     ----------
     path : str or path-like
-        The file that a `Checkpoint` wrote. It holds the parameters of the model, too.
+        The file that a `Checkpoint` wrote; of a fit that is no longer running. It holds the
+        parameters of the model, too.
     X, y, sample_weight, X_val, y_val, sample_weight_val : object
         What `fit` was called with.
     callbacks : sequence of callable, default=()
@@ -139,6 +140,7 @@ def resume(
     model, state = read_file(path)
     if state is None:
         raise ValueError(f"{path} is a model, but no checkpoint of a fit.")
+    remove_leftovers(path)
     model.callbacks = [Checkpoint(path, state.pop("every")), *callbacks]
     resumed = Resumed(**state)
     if model.random_state is not None and not isinstance(model.random_state, Integral):

@@ -89,6 +89,7 @@ def kill_and_resume(name, folder, n_kills, seed=0):
 def differences(model, expected):
     """Return the names of all state in which two models differ."""
     pairs = {
+        "layout": (model._layout, expected._layout),
         "params": (model._parameters(), expected._parameters()),
         "slots": (model._optimizer.slots, expected._optimizer.slots),
         "steps": (model._optimizer.count, expected._optimizer.count),

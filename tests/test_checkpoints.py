@@ -10,6 +10,9 @@ from sklearn.base import clone
 
 import fastmlp
 from fastmlp import Checkpoint, MLPClassifier, MLPRegressor, resume
+from fastmlp.estimators._base import SOLVERS
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.training.schedules import PLANS, SCHEDULES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -73,6 +76,42 @@ def test_resumed_fit_is_exact(params, dtype, tmp_path, killing):
     assert resumed._random_state.randint(2**30) == expected._random_state.randint(2**30)
 
 
+POSITIVE = np.abs(X[:, 0]) + 0.1
+# Whatever is added to the tables must go through files, too.
+VARIANTS = [
+    *[(MLPClassifier, {"solver": name}) for name in SOLVERS if name != "lbfgs"],
+    *[
+        (MLPRegressor, {"solver": "sgd", "learning_rate": name, "learning_rate_init": 0.01})
+        for name in (*SCHEDULES, *PLANS)
+    ],
+    *[
+        (MLPRegressor, {"loss": name})
+        for name, row in LOSSES.items()
+        if row.task != "classification"
+    ],
+    (MLPRegressor, {"loss": "quantile", "quantile": [0.1, 0.5, 0.9]}),
+    (MLPClassifier, {"loss": "focal"}),
+    (MLPClassifier, {"label_smoothing": 0.1}),
+    (MLPClassifier, {"class_weight": "balanced", "early_stopping": True, "scoring": "loss"}),
+    (MLPClassifier, {"hidden_layer_sizes": (200, 200), "batch_size": 80, "n_jobs": 2}),
+]
+
+
+@pytest.mark.parametrize(("estimator", "params"), VARIANTS, ids=str)
+def test_every_variant_comes_back_and_goes_on(estimator, params, tmp_path, killing):
+    defaults = {"hidden_layer_sizes": (6, 5), "random_state": 1, "max_iter": 12, "batch_size": 16}
+    model = estimator(**{**defaults, "tol": 0, **params})
+    y = Y if estimator is MLPClassifier else POSITIVE
+    expected = clone(model).fit(X, y)
+    expected.save(tmp_path / "model")
+    interrupted(model, tmp_path / "fit", 5, X, y)
+    for other in (fastmlp.load(tmp_path / "model"), resume(tmp_path / "fit", X, y)):
+        assert killing.differences(other, expected) == []
+        assert vars(other._schedule) == vars(expected._schedule)
+        np.testing.assert_array_equal(other.predict(X), expected.predict(X))
+        assert other.score(X, y) == expected.score(X, y)
+
+
 def test_a_fit_may_be_interrupted_again_and_again(tmp_path, killing):
     model = MLPRegressor(random_state=np.random.RandomState(5), max_iter=12, batch_size=30)
     expected = clone(model).fit(X, X[:, 0])
@@ -103,6 +142,21 @@ def test_other_data_are_refused(tmp_path):
     for data in ((others, Y), (X, np.roll(Y, 1)), (X[:-1], Y[:-1]), (X, Y, np.full(80, 2.0))):
         with pytest.raises(ValueError, match="must be those of the fit"):
             resume(tmp_path / "fit", *data)
+
+
+def test_other_names_of_the_classes_are_refused(tmp_path):
+    interrupted(MLPClassifier((8,), random_state=0), tmp_path / "fit", 2, X, Y)
+    with pytest.raises(ValueError, match="classes"):
+        resume(tmp_path / "fit", X, np.char.upper(Y))
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    interrupted(MLPClassifier((8,), random_state=0, max_iter=4), tmp_path / "fit", 2, X, Y)
+    others = [".fit.tmp", ".fit.0123456789abcdef.tmp.old", ".fit2.0123456789abcdef.tmp"]
+    for name in (*others, ".fit.0123456789abcdef.tmp"):
+        (tmp_path / name).touch()
+    resume(tmp_path / "fit", X, Y)
+    assert {path.name for path in tmp_path.iterdir()} == {"fit", *others}
 
 
 def test_a_model_is_no_checkpoint_but_a_checkpoint_is_a_model(tmp_path):

@@ -255,7 +255,7 @@ class BaseMLP(
             reset=is_first_pass,
             **self._validate_data_options(),
         )
-        y = self._validate_targets(y, is_incremental)
+        y = self._validate_targets(y, is_incremental or resumed is not None)
         # A model keeps the precision of its first fit.
         dtype = X.dtype if is_first_pass else self._parameters().dtype
         X = _in_kernel_form(X, dtype)

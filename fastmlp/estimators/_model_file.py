@@ -8,6 +8,7 @@ Nothing is taken from it before.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import math
@@ -15,6 +16,7 @@ import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -44,7 +46,7 @@ from fastmlp.training.schedules import (
 )
 from fastmlp.training.trainer import Progress, Stop
 
-__all__ = ["ModelFormatError", "read_model", "write_model"]
+__all__ = ["ModelFormatError", "read_model", "remove_leftovers", "write_model"]
 
 Floats = NDArray[Any]
 Path_ = str | os.PathLike[str]
@@ -54,6 +56,8 @@ FORMAT = 1
 MAX_HEADER_BYTES = 1 << 20
 # Characters of NumPy's strings, each as wide as the longest.
 MAX_TEXT = 1 << 21
+# Elements from which an array that is a parameter is stored as one.
+MIN_ARRAY = 1000
 # Of arrays whose length the layers do not tell.
 MAX_LENGTH = 1 << 28
 _NO_DIGEST = "0" * 64
@@ -80,8 +84,11 @@ class ModelFormatError(ValueError):
 # -- values as JSON -----------------------------------------------------------------------------
 
 
-def _encoded(value: Any, name: str) -> Any:
-    """Return a value as strict JSON; what JSON does not know becomes an object with one key."""
+def _encoded(value: Any, name: str, tensors: dict[str, Floats] | None = None) -> Any:
+    """Return a value as strict JSON; what JSON does not know becomes an object with one key.
+
+    Large arrays of numbers are added to `tensors`, where given: as JSON they would fill the header.
+    """
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int)):
@@ -91,11 +98,17 @@ def _encoded(value: Any, name: str) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": repr(value)}
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
+        if tensors is not None and value.size >= MIN_ARRAY and value.dtype in _NAMES:
+            key = f"parameters.{sum(key.startswith('parameters.') for key in tensors)}"
+            tensors[key] = np.ascontiguousarray(value).reshape(-1)
+            return {"array": [key, list(value.shape)]}
         value = value.tolist()
+    if isinstance(value, range):
+        value = tuple(value)
     if isinstance(value, list):
-        return [_encoded(element, name) for element in value]
+        return [_encoded(element, name, tensors) for element in value]
     if isinstance(value, tuple):
-        return {"tuple": [_encoded(element, name) for element in value]}
+        return {"tuple": [_encoded(element, name, tensors) for element in value]}
     if isinstance(value, dict):
         pairs = [[_encoded(k, name), _encoded(v, name)] for k, v in value.items()]
         return {"dict": pairs}
@@ -110,16 +123,19 @@ def _encoded(value: Any, name: str) -> Any:
     )
 
 
-def _decoded(value: Any) -> Any:
+def _decoded(value: Any, tensors: Mapping[str, Floats] = MappingProxyType({})) -> Any:
     if isinstance(value, list):
-        return [_decoded(element) for element in value]
+        return [_decoded(element, tensors) for element in value]
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
     if kind == "float":
         return {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}[content]
     if kind == "tuple":
-        return tuple(_decoded(_list(content)))
+        return tuple(_decoded(_list(content), tensors))
+    if kind == "array":
+        key, shape = _list(content)
+        return tensors[_name(key, tensors)].reshape([_count(width) for width in _list(shape)])
     if kind == "dict":
         return {_decoded(key): _decoded(element) for key, element in _list(content)}
     if kind == "random_state":
@@ -299,11 +315,22 @@ def write_model(model: Any, path: Path_, checkpoint: Mapping[str, Any] | None = 
     Raises
     ------
     TypeError
-        If a parameter or a label is nothing that a file can hold.
+        If a parameter or a label is nothing that a file can hold, or if the model is of a class of
+        the user's, which `read_model` could not know.
+    ValueError
+        If a parameter is invalid or a weight is not finite: what could not be read is not written.
     ImportError
         If safetensors is not installed.
     """
+    if not type(model).__module__.startswith("fastmlp."):
+        raise TypeError(
+            "A model file holds an MLPClassifier or an MLPRegressor, got an instance of "
+            f"{type(model).__qualname__}."
+        )
     check_is_fitted(model)
+    _check_parameters(model)
+    if not np.isfinite(model._parameters()).all():
+        raise ValueError("A weight is not finite, which a model file does not hold.")
     save = _safetensors().save
     tensors: dict[str, Floats] = {}
     header = {
@@ -311,7 +338,7 @@ def write_model(model: Any, path: Path_, checkpoint: Mapping[str, Any] | None = 
         "format": FORMAT,
         "class": type(model).__name__,
         "parameters": {
-            name: _encoded(value, name)
+            name: _encoded(value, name, tensors)
             for name, value in model.get_params(deep=False).items()
             if name not in _NOT_STORED
         },
@@ -369,6 +396,7 @@ def _fitted(model: Any, tensors: dict[str, Floats]) -> dict[str, Any]:
         "slopes": [_encoded(slope, "activation_slope") for slope in layout.slopes],
         "loss": layout.loss,
         "output_init": layout.output_init,
+        "loss_parameters": [float(number) for number in layout.loss_parameters],
         "labels": labels,
         "progress": {
             name: _encoded(getattr(progress, name), name) for name in (*_COUNTS, *_NUMBERS)
@@ -399,15 +427,15 @@ def _digest(content: bytes, header_end: int, digest: str) -> str:
 
 def _replace(path: Path_, parts: Iterable[bytes]) -> None:
     """Put a file in the place of another, whatever happens on the way."""
-    target = Path(path)
+    target = Path(path).resolve()  # a link is written through
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
+            if target.exists():  # before anything is in it
+                temporary.chmod(target.stat().st_mode & 0o7777)
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-        if target.exists():
-            temporary.chmod(target.stat().st_mode & 0o7777)
         temporary.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -419,6 +447,19 @@ def _replace(path: Path_, parts: Iterable[bytes]) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def remove_leftovers(path: Path_) -> None:
+    """Remove what processes that were killed while they wrote a file left beside it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file that no other process is writing.
+    """
+    target = Path(path).resolve()
+    for leftover in target.parent.glob(f".{glob.escape(target.name[:100])}.{'[0-9a-f]' * 16}.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def _safetensors() -> Any:
@@ -512,12 +553,13 @@ def _model(
     header: dict[str, Any], tensors: Mapping[str, Floats], classes: Mapping[str, type]
 ) -> tuple[Any, dict[str, Any] | None]:
     cls: Any = classes[_name(header["class"], classes)]
-    model = _unfitted(cls, _of(header["parameters"], dict, "the parameters"))
+    model = _unfitted(cls, _of(header["parameters"], dict, "the parameters"), tensors)
     fitted = header["fitted"]
     layout = _layout(fitted)
     for name, array in tensors.items():
+        # Not of the optimizer: after a divergence its memory may be infinite, the weights are not.
         is_parameter = name.startswith(("coefs.", "intercepts."))
-        is_parameter |= name in ("slopes", "best_params", "optimizer")
+        is_parameter |= name in ("slopes", "best_params")
         if is_parameter and not np.isfinite(array).all():
             raise ModelFormatError(f"{name} must be finite")
     _label(model, layout, fitted["labels"], tensors)
@@ -547,22 +589,27 @@ def _model(
     return model, _unpack_checkpoint(header["checkpoint"], tensors)
 
 
-def _unfitted(cls: Any, parameters: dict[str, Any]) -> Any:
+def _unfitted(cls: Any, parameters: dict[str, Any], tensors: Mapping[str, Floats]) -> Any:
     """Return an estimator with checked parameters; one that an older version lacks is default."""
     model = cls()
     for name, value in parameters.items():
         if name in _NOT_STORED or name not in model.get_params(deep=False):
             raise ModelFormatError(f"unknown parameter {name!r:.80}")
-        setattr(model, name, _decoded(value))
-    validate_parameters(model, cls._constraints)
+        setattr(model, name, _decoded(value, tensors))
+    _check_parameters(model)
+    _check_class_weight(getattr(model, "class_weight", None))
+    return model
+
+
+def _check_parameters(model: Any) -> None:
+    """Make the checks that need no data, as `fit` does."""
+    validate_parameters(model, model._constraints)
     hidden = validate_hidden_layer_sizes(model.hidden_layer_sizes)
     hidden_activations = [name for name, row in ACTIVATIONS.items() if row.is_hidden]
     validate_activations(model.activation, len(hidden), hidden_activations)
     validate_activation_slopes(model.activation_slope, len(hidden))
     if model.scoring not in (None, "loss"):
         check_scoring(model, model.scoring)
-    _check_class_weight(getattr(model, "class_weight", None))
-    return model
 
 
 def _check_class_weight(value: Any) -> None:
@@ -584,8 +631,16 @@ def _layout(fitted: dict[str, Any]) -> NetworkLayout:
         raise ModelFormatError("a hidden layer has the activation of an output")
     if LOSSES[loss].output_activation not in (None, activations[-1]):
         raise ModelFormatError("loss and output activation do not fit")
+    loss_parameters = tuple(_finite(number) for number in _list(fitted.get("loss_parameters", [])))
+    if len(loss_parameters) not in (0, 1, units[-1]):
+        raise ModelFormatError("there must be one parameter of the loss, or one per output")
     return NetworkLayout(
-        units, activations, slopes, loss, _name(fitted["output_init"], ACTIVATIONS)
+        units,
+        activations,
+        slopes,
+        loss,
+        _name(fitted["output_init"], ACTIVATIONS),
+        loss_parameters,
     )
 
 
@@ -612,7 +667,8 @@ def _check_kinds(
     for name, (kind, shape) in kinds.items():
         if name in wanted:
             continue
-        if name not in others or len(shape) != 1 or shape[0] > MAX_LENGTH:
+        is_known = name in others or name.startswith("parameters.")
+        if not is_known or len(shape) != 1 or shape[0] > MAX_LENGTH:
             raise ModelFormatError(f"unknown array {name!r:.80}")
         if name in _CURVES and kind != "F64":
             raise ModelFormatError(f"{name} must be of type F64")
