@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,9 +33,6 @@ from fastmlp.estimators._validation import (
 )
 from fastmlp.training.schedules import Constant
 from fastmlp.training.trainer import DivergenceError
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 __all__ = ["LearningRateCurve", "find_learning_rate"]
 
@@ -93,48 +90,6 @@ class LearningRateCurve:
             f"LearningRateCurve(suggestion={self.suggestion}, {self.rates.size} rates from "
             f"{self.rates[0]:.2g} to {self.rates[-1]:.2g})"
         )
-
-    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw the losses over the rates, and mark the suggestion.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-        **kwargs
-            Arguments for the line of the smoothed losses, such as ``color``.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            Where it was drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        """
-        if ax is None:
-            try:
-                import matplotlib.pyplot as plt
-            except ImportError as error:
-                raise ImportError(
-                    "LearningRateCurve.plot requires matplotlib. You can install it with "
-                    "`pip install 'fastmlp[plots]'`."
-                ) from error
-            _, ax = plt.subplots(layout="constrained")
-        ax.plot(self.rates, self.losses, ".", color="0.6", markersize=4, label="batches")
-        ax.plot(self.rates, self.smoothed_losses, **{"label": "smoothed", **kwargs})
-        if self.suggestion is not None:
-            label = f"suggestion, {self.suggestion:g}"
-            ax.axvline(self.suggestion, color="C1", linestyle="--", label=label)
-        # Losses that diverge would flatten all the rest.
-        low, high = self.smoothed_losses.min(), self.smoothed_losses[0]
-        span = max(high - low, 0.1 * abs(high))
-        ax.set(xscale="log", xlabel="learning rate", ylabel="loss")
-        ax.set_ylim(low - 0.2 * span, high + 0.5 * span)
-        ax.legend()
-        return ax
 
 
 def find_learning_rate(

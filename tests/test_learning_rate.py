@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler, scale
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor, find_learning_rate
 from fastmlp.learning_rate import _curve, _rows
+from fastmlp.plots import LearningRateDisplay
 from fastmlp.training.engine import Engine
 from tests import reference
 from tests.estimators.problems import TASKS, make_estimator, make_problem
@@ -309,7 +310,10 @@ def test_plot():
 
     X, y, _ = make_problem("multiclass")
     curve = find_learning_rate(MLPClassifier((5,), random_state=0), X, y)
-    ax = curve.plot()
+    display = LearningRateDisplay.from_estimator(MLPClassifier((5,), random_state=0), X, y)
+    np.testing.assert_array_equal(display.line_.get_ydata(), curve.smoothed_losses)
+    assert display.figure_ is display.ax_.figure
+    ax = LearningRateDisplay(curve=curve).plot().ax_
     batches, smoothed, mark = ax.get_lines()
     np.testing.assert_array_equal(batches.get_ydata(), curve.losses)
     np.testing.assert_array_equal(smoothed.get_xdata(), curve.rates)
@@ -323,7 +327,7 @@ def test_plot():
 
     _, own = plt.subplots()
     flat = fastmlp.learning_rate.LearningRateCurve(curve.rates, curve.losses, curve.losses, None)
-    assert flat.plot(own, color="red", label="mine") is own
+    assert LearningRateDisplay(curve=flat).plot(own, color="red", label="mine").ax_ is own
     assert len(own.get_lines()) == 2
     assert own.get_lines()[1].get_color() == "red"
     assert own.get_lines()[1].get_label() == "mine"
@@ -334,7 +338,7 @@ def test_plot_without_matplotlib(monkeypatch):
     curve = _curve(np.geomspace(1e-3, 1, 20), np.linspace(2, 1, 20), 1.0)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=re.escape("pip install 'fastmlp[plots]'")):
-        curve.plot()
+        LearningRateDisplay(curve=curve).plot()
 
 
 def test_matplotlib_is_imported_only_when_used():

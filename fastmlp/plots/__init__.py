@@ -10,6 +10,12 @@ from __future__ import annotations
 
 from fastmlp.plots.first_layer_weights import FirstLayerWeightsDisplay
 from fastmlp.plots.hidden_units import HiddenUnitsDisplay
+from fastmlp.plots.learning_rate import LearningRateDisplay
 from fastmlp.plots.training_curve import TrainingCurveDisplay
 
-__all__ = ["FirstLayerWeightsDisplay", "HiddenUnitsDisplay", "TrainingCurveDisplay"]
+__all__ = [
+    "FirstLayerWeightsDisplay",
+    "HiddenUnitsDisplay",
+    "LearningRateDisplay",
+    "TrainingCurveDisplay",
+]

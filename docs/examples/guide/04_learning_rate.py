@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from fastmlp import MLPClassifier, find_learning_rate
-from fastmlp.plots import TrainingCurveDisplay
+from fastmlp.plots import LearningRateDisplay, TrainingCurveDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
@@ -30,7 +30,7 @@ X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
 
 network = MLPClassifier(hidden_layer_sizes=(64,), random_state=0)
 curve = find_learning_rate(network, X_train, y_train, random_state=0)
-curve.plot()
+LearningRateDisplay(curve=curve).plot()
 print(f"suggested: {curve.suggestion:g}")
 
 # %%
