@@ -125,7 +125,7 @@ print(f"the best there is:    {best_possible(wider):.3f}")
 # smooth.
 
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.7))
-for ax, alpha in zip(axes, (1e-4, 1.0, 30.0), strict=True):
+for ax, alpha in zip(axes, (1e-4, 1.0, 20.0), strict=True):
     model = MLPClassifier(
         hidden_layer_sizes=(50, 50),
         activation="tanh",
@@ -141,6 +141,6 @@ for ax, alpha in zip(axes, (1e-4, 1.0, 30.0), strict=True):
     )
 
 # %%
-# Too small an ``alpha`` and the network learns the noise, too large and it learns nothing. What is
+# Too small an ``alpha`` and the network learns the noise, too large and it learns little. What is
 # right, only samples can tell that it has not learned from; :doc:`/guide/pipelines` shows how
 # scikit-learn's grid search asks them.
