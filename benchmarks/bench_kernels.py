@@ -123,6 +123,7 @@ def bench_loss(benchmark: Any, name: str, dtype: str) -> None:
             values,
             targets,
             np.ones(N_ROWS, dtype),
+            np.full(N_OUTPUTS, LOSSES[name].default, dtype),
             np.empty(n_values, dtype),
             np.empty(n_values, dtype),
         ),
@@ -133,14 +134,14 @@ def bench_loss(benchmark: Any, name: str, dtype: str) -> None:
 def bench_optimizer(benchmark: Any, name: str, dtype: str) -> None:
     """Update parameters."""
     row, params, grads = OPTIMIZERS[name], _random(dtype, SIZE), _random(dtype, SIZE, 1)
-    hyper = np.array([0.9, 0.999, 1e-8])
-    rate, l2 = (params.dtype.type(value) for value in (1e-3, 1e-6))
+    hyper = np.array([0.9, 0.999, 1e-8, 1e-2, SIZE])
+    rates, l2 = np.full(2, 1e-3), params.dtype.type(1e-6)
     slots = np.zeros((row.n_slots, SIZE), dtype)
     _run(
         benchmark,
         f"optimizer {name} of {SIZE}",
         update,
-        lambda: (row.function.address(dtype), hyper, rate, l2, grads.copy(), params, slots, 0),
+        lambda: (row.function.address(dtype), hyper, rates, l2, grads.copy(), params, slots, 0),
     )
 
 

@@ -33,10 +33,13 @@ from numpy.typing import DTypeLike
 
 from fastmlp._jit import separately_compiled
 
-__all__ = ["Interface", "LinkedFunction"]
+__all__ = ["LINKED_FUNCTIONS", "Interface", "LinkedFunction"]
 
-# Where nothing is compiled, an "address" is a position in this list.
-_python_functions: list[Callable[..., Any]] = []
+LINKED_FUNCTIONS: list[LinkedFunction] = []
+"""All that were defined."""
+
+# Where nothing is compiled, an "address" is a key of this; 0 is none, as for real addresses.
+_python_functions: dict[int, Callable[..., Any]] = {}
 
 
 def _numba_type(name: str, real: Any) -> Any:
@@ -78,6 +81,7 @@ class LinkedFunction:
         self._interface = interface
         self.compiled = separately_compiled(function)
         self._addresses: dict[np.dtype[Any], int] = {}
+        LINKED_FUNCTIONS.append(self)
 
     def address(self, dtype: DTypeLike) -> int:
         """Return where the machine code is, after compiling it if it is asked for first.
@@ -95,8 +99,8 @@ class LinkedFunction:
         dtype = np.dtype(dtype)
         if dtype not in self._addresses:
             if config.DISABLE_JIT:
-                _python_functions.append(self.function)
-                self._addresses[dtype] = len(_python_functions) - 1
+                self._addresses[dtype] = len(_python_functions) + 1
+                _python_functions[self._addresses[dtype]] = self.function
             else:
                 signature = self._interface.signature(getattr(types, dtype.name))
                 self.compiled.compile(signature)

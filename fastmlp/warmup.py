@@ -8,13 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastmlp._linking import LinkedFunction
+from fastmlp._linking import LINKED_FUNCTIONS
 from fastmlp.estimators.regressor import MLPRegressor
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.dense import sparse_forward, sparse_weight_gradient
 from fastmlp.kernels.epoch import run_batches
-from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.optimizers import OPTIMIZERS
 
 __all__ = ["cache_directory", "warm_up"]
 
@@ -43,18 +39,10 @@ def warm_up() -> Iterator[tuple[str, float]]:
         model.predict(np.zeros((1, 2), dtype))
         yield f"prediction, {name}", time.perf_counter() - started
         started = time.perf_counter()
-        for function in _linked_functions():
+        for function in LINKED_FUNCTIONS:
             function.address(dtype)
-        what = "activations, losses, optimizers and sparse inputs"
+        what = "activations, losses, optimizers and special layers"
         yield f"{what}, {name}", time.perf_counter() - started
-
-
-def _linked_functions() -> Iterator[LinkedFunction]:
-    for activation in ACTIVATIONS.values():
-        yield from (activation.forward, activation.backward)
-    yield from (loss.function for loss in LOSSES.values())
-    yield from (optimizer.function for optimizer in OPTIMIZERS.values())
-    yield from (sparse_forward, sparse_weight_gradient)
 
 
 def _fitted(dtype: DTypeLike, batch_size: int) -> MLPRegressor:

@@ -118,8 +118,9 @@ def test_two_cold_processes_at_once_and_a_third_that_compiles_nothing(tmp_path):
     assert predictions == first[:2] == second[:2]
     # One file per compiled function, whoever came first, and no remains of writing them.
     assert sorted(path.name.partition("-")[0] for path in (tmp_path / "fastmlp").iterdir()) == [
-        "adam", "identity", "identity_derivative", "predict", "relu", "relu_derivative",
-        "run_batches", "run_samples", "sgd", "squared_error",
+        "adam", "identity", "identity_derivative", "narrow_bias_gradient", "narrow_forward",
+        "narrow_input_gradient", "narrow_weight_gradient", "predict", "relu", "relu_derivative",
+        "run_batches", "run_samples", "sgd", "squared_error", "transpose",
     ]  # fmt: skip
 
 

@@ -18,11 +18,11 @@ from fastmlp.kernels.dense import (
 )
 from fastmlp.kernels.losses import loss_and_delta
 from fastmlp.kernels.narrow import (
-    narrow_bias_gradient,
-    narrow_forward,
-    narrow_input_gradient,
-    narrow_weight_gradient,
-    transpose,
+    call_bias_gradient,
+    call_forward,
+    call_input_gradient,
+    call_transpose,
+    call_weight_gradient,
 )
 from fastmlp.kernels.structures import (
     BACKWARD,
@@ -64,7 +64,7 @@ def load_rows(network, data, samples, gathers, start, workspace):
     n_features, n_targets = network.layers[0, UNITS], data.n_targets
     for i in range(samples.size):
         row, sample = start + i, samples[i]
-        if gathers and not network.is_narrow:
+        if gathers and not network.narrow.forward:
             source = view(data.X, sample * n_features, n_features)
             out = view(workspace.gathered, row * n_features, n_features)
             for j in range(n_features):
@@ -73,7 +73,7 @@ def load_rows(network, data, samples, gathers, start, workspace):
             workspace.targets[row * n_targets + j] = data.targets[sample * n_targets + j]
         if data.sample_weight.size:
             workspace.weights[row] = data.sample_weight[sample]
-    if gathers and network.is_narrow:
+    if gathers and network.narrow.forward:
         n_rows = samples.size
         for j in range(n_features):
             column = view(workspace.gathered, start * n_features + j * n_rows, n_rows)
@@ -199,8 +199,10 @@ def forward_pass(
             a = first_inputs
             if layer > 0:
                 a = rows_of(values, layers, capacity, layer, start, n_rows)
-            if network.is_narrow:
-                narrow_forward(n_rows, fan_in, fan_out, a, weights, biases, z)
+            if network.narrow.forward:
+                call_forward(
+                    network.narrow.forward, n_rows, fan_in, fan_out, a, weights, biases, z
+                )  # fmt: skip
             else:
                 dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z)
         if layer < n_layers - 1:
@@ -254,9 +256,10 @@ def output_delta(network, params, start, n_rows, n_targets, scale, workspace, sl
     layer = layers.shape[0] - 2
     values = rows_of(workspace.values, layers, capacity, layer + 1, start, n_rows)
     delta = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
-    turns = network.is_narrow and layers[layer + 1, UNITS] > 1
+    transpose = network.narrow.transpose
+    turns = transpose != 0 and layers[layer + 1, UNITS] > 1
     if turns:
-        _turn(layers[layer + 1, UNITS], n_rows, values, delta)
+        _turn(transpose, layers[layer + 1, UNITS], n_rows, values, delta)
     if not network.takes_logits:
         activate_layer(network, params, layer, start, n_rows, capacity, workspace.inputs, values)
     loss_and_delta(
@@ -274,13 +277,13 @@ def output_delta(network, params, start, n_rows, n_targets, scale, workspace, sl
             network, params, layer, start, n_rows, scale, workspace, values, delta, slope_grads
         )
     if turns:
-        _turn(n_rows, layers[layer + 1, UNITS], delta, values)
+        _turn(transpose, n_rows, layers[layer + 1, UNITS], delta, values)
 
 
 @kernel
-def _turn(n_rows, n_columns, matrix, room):
+def _turn(transpose, n_rows, n_columns, matrix, room):
     """Transpose a matrix in place."""
-    transpose(n_rows, n_columns, matrix, room)
+    call_transpose(transpose, n_rows, n_columns, matrix, room)
     for i in range(matrix.size):
         matrix[i] = room[i]
 
@@ -310,8 +313,10 @@ def backward_pass(network, params, start, n_rows, scale, workspace, slope_grads)
         delta_out = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
         delta = rows_of(workspace.deltas, layers, capacity, layer, start, n_rows)
         weights = view(params, layers[layer, WEIGHTS], fan_in * fan_out)
-        if network.is_narrow:
-            narrow_input_gradient(n_rows, fan_in, fan_out, delta_out, weights, delta)
+        if network.narrow.input_gradient:
+            call_input_gradient(
+                network.narrow.input_gradient, n_rows, fan_in, fan_out, delta_out, weights, delta
+            )
         else:
             input_gradient(n_rows, fan_in, fan_out, delta_out, weights, delta)
         a = rows_of(workspace.values, layers, capacity, layer, start, n_rows)
@@ -365,13 +370,17 @@ def layer_gradients(
         a = first_inputs
         if layer > 0:
             a = rows_of(workspace.values, layers, capacity, layer, start, n_rows)
-        if network.is_narrow:
-            narrow_weight_gradient(n_rows, fan_in, fan_out, scale, a, delta, beta, out)
+        if network.narrow.weight_gradient:
+            call_weight_gradient(
+                network.narrow.weight_gradient, n_rows, fan_in, fan_out, scale, beta, a, delta, out
+            )
         else:
             weight_gradient(n_rows, fan_in, fan_out, unit, last, scale, a, delta, beta, out)
     if with_biases:
         out = view(grads, layers[layer, BIASES], fan_out)
-        if network.is_narrow:
-            narrow_bias_gradient(n_rows, fan_out, scale, delta, beta, out)
+        if network.narrow.bias_gradient:
+            call_bias_gradient(
+                network.narrow.bias_gradient, n_rows, fan_out, scale, beta, delta, out
+            )
         else:
             bias_gradient(n_rows, fan_out, scale, delta, beta, out)

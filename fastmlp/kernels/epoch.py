@@ -20,6 +20,7 @@ from fastmlp.kernels.backprop import (
     output_delta,
     output_values,
 )
+from fastmlp.kernels.narrow import NOT_NARROW
 from fastmlp.kernels.optimizers import update
 from fastmlp.kernels.structures import BIASES, START, UNITS, WEIGHTS, Data, Network, rows_of
 from fastmlp.kernels.team import is_called_off, share, wait_for_all
@@ -27,9 +28,9 @@ from fastmlp.kernels.views import view
 
 __all__ = ["predict", "run_batches"]
 
-# Constants are written np.int64(0) here: for a plain 0, Numba compiles what gets it once more.
 # Rows and parameters are shared between threads in multiples of a cache line of floats.
 _GRAIN = 16
+# Constants are written np.int64(0) below: for a plain 0, Numba compiles what gets it once more.
 
 
 @entry_point
@@ -58,8 +59,8 @@ def run_batches(
         Samples per batch; the last batch of an epoch may be shorter.
     first, last : int
         Which batches.
-    rates : ndarray of float64, shape (last - first,)
-        What the optimizer is given as the rate of each step.
+    rates : ndarray of float64, shape (last - first, n_rates)
+        What the optimizer is given as the rates of each step.
     totals : ndarray of float64, shape (last - first,)
         S of each batch.
     step : Step
@@ -85,7 +86,6 @@ def run_batches(
         if total == 0:
             continue
         scale, l2 = number(1.0 / total), number(step.alpha / total)
-        rate = number(rates[batch - first])
         n_parts = team.size if team.shares_parameters else n_shards
         for part in range(thread, n_parts, team.size):
             loss = _forward_backward(
@@ -102,11 +102,13 @@ def run_batches(
                     n_rows / total * _sum(view(workspace.terms, 0, n_rows * network.n_terms))
                 )
             penalty = _update_layers(
-                network, data, order, in_order, begin, n_rows, scale, rate, l2, step, params,
-                workspace, team, thread,
+                network, data, order, in_order, begin, n_rows, scale, rates[batch - first], l2,
+                step, params, workspace, team, thread,
             )  # fmt: skip
         else:
-            penalty = _update_slice(network, rate, l2, step, params, workspace, team, thread)
+            penalty = _update_slice(
+                network, rates[batch - first], l2, step, params, workspace, team, thread
+            )
         losses[n_shards + thread, 0] += n_rows / total * 0.5 * step.alpha * penalty
         if not wait_for_all(team.size, team.barrier):
             return
@@ -126,7 +128,7 @@ def _first_inputs(network, data, in_order, position, row, n_rows, gathered):
     n_features = network.layers[0, UNITS]
     if data.indptr.size:
         return gathered
-    if in_order and not network.is_narrow:
+    if in_order and not network.narrow.forward:
         return view(data.X, position * n_features, n_rows * n_features)
     return view(gathered, row * n_features, n_rows * n_features)
 
@@ -161,7 +163,7 @@ def _forward_backward(
             break
         n_piece = min(row_stop - row, stop - position)
         samples = view(order, begin + position, n_piece)
-        gathers = (not in_order or network.is_narrow) and not data.indptr.size
+        gathers = (not in_order or network.narrow.forward != 0) and not data.indptr.size
         load_rows(network, data, samples, gathers, row, workspace)
         inputs = _first_inputs(
             network, data, in_order, begin + position, row, n_piece, workspace.gathered
@@ -186,7 +188,7 @@ def _forward_backward(
 
 @kernel
 def _update_layers(
-    network, data, order, in_order, begin, n_rows, scale, rate, l2, step, params, workspace, team,
+    network, data, order, in_order, begin, n_rows, scale, rates, l2, step, params, workspace, team,
     thread,
 ):  # fmt: skip
     """Compute the gradient of this thread's rows of each weight matrix and update them at once.
@@ -207,22 +209,22 @@ def _update_layers(
             unit, last, grads, with_biases,
         )  # fmt: skip
         start = layers[layer, WEIGHTS] + unit * fan_out
-        penalty += _update(step, rate, l2, grads, params, start, (last - unit) * fan_out)
+        penalty += _update(step, rates, l2, grads, params, start, (last - unit) * fan_out)
         if with_biases:
-            _update(step, rate, zero, grads, params, layers[layer, BIASES], fan_out)
+            _update(step, rates, zero, grads, params, layers[layer, BIASES], fan_out)
     return penalty
 
 
 @kernel
-def _update(step, rate, l2, grads, params, start, size):
+def _update(step, rates, l2, grads, params, start, size):
     return update(
-        step.optimizer, step.hyper, rate, l2, view(grads, start, size), view(params, start, size),
+        step.optimizer, step.hyper, rates, l2, view(grads, start, size), view(params, start, size),
         step.slots, start,
     )  # fmt: skip
 
 
 @kernel
-def _update_slice(network, rate, l2, step, params, workspace, team, thread):
+def _update_slice(network, rates, l2, step, params, workspace, team, thread):
     """Add up the shards' gradients for this thread's slice of the parameters, and update it.
 
     Returns the sum of squares of the old weights of the slice.
@@ -235,8 +237,8 @@ def _update_slice(network, rate, l2, step, params, workspace, team, thread):
         for i in range(start, stop):
             grads[i] += other[i]
     middle = min(max(start, network.n_weights), stop)
-    penalty = _update(step, rate, l2, grads, params, start, middle - start)
-    _update(step, rate, params.dtype.type(0), grads, params, middle, stop - middle)
+    penalty = _update(step, rates, l2, grads, params, start, middle - start)
+    _update(step, rates, params.dtype.type(0), grads, params, middle, stop - middle)
     return penalty
 
 
@@ -277,7 +279,7 @@ def predict(
     n_units = layers[n_layers, START] + n_outputs
     capacity = values.size // n_units
     nowhere = view(values, 0, 0)
-    network = Network(layers, slopes, 0, 0, nowhere, 0, 0, 0)
+    network = Network(layers, slopes, 0, 0, nowhere, 0, 0, NOT_NARROW)
     data = Data(X, indptr, indices, nowhere, 0, nowhere, sparse_forward, 0)
     for position in range(begin, end, capacity):
         n_rows = min(capacity, end - position)

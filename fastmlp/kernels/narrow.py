@@ -10,16 +10,75 @@ Contract: 1-D contiguous views of one dtype; nothing overlaps.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from numpy.typing import DTypeLike
+
 from fastmlp._jit import kernel
+from fastmlp._linking import Interface
 from fastmlp.kernels.views import view
 
 __all__ = [
-    "narrow_bias_gradient", "narrow_forward", "narrow_input_gradient", "narrow_weight_gradient",
-    "transpose",
+    "NOT_NARROW", "Narrow", "call_bias_gradient", "call_forward", "call_input_gradient",
+    "call_transpose", "call_weight_gradient", "narrow_addresses", "narrow_bias_gradient",
+    "narrow_forward", "narrow_input_gradient", "narrow_weight_gradient", "transpose",
 ]  # fmt: skip
 
+# Linked: few networks are narrow, and compiling these takes as long as all the rest.
+_TRANSPOSE = Interface("int", "int", "reals", "reals")
+_LAYER = Interface("int", "int", "int", "reals", "reals", "reals", "reals")
+_INPUT_GRADIENT = Interface("int", "int", "int", "reals", "reals", "reals")
+_WEIGHT_GRADIENT = Interface("int", "int", "int", "real", "real", "reals", "reals", "reals")
+_BIAS_GRADIENT = Interface("int", "int", "real", "real", "reals", "reals")
+call_transpose = _TRANSPOSE.caller("Call `transpose`.")
+call_forward = _LAYER.caller("Call `narrow_forward`.")
+call_input_gradient = _INPUT_GRADIENT.caller("Call `narrow_input_gradient`.")
+call_weight_gradient = _WEIGHT_GRADIENT.caller("Call `narrow_weight_gradient`.")
+call_bias_gradient = _BIAS_GRADIENT.caller("Call `narrow_bias_gradient`.")
 
-@kernel
+
+class Narrow(NamedTuple):
+    """Addresses of the functions of a narrow network; zeros where a network is not narrow.
+
+    Attributes
+    ----------
+    transpose, forward, input_gradient, weight_gradient, bias_gradient : int
+        The addresses.
+    """
+
+    transpose: int
+    forward: int
+    input_gradient: int
+    weight_gradient: int
+    bias_gradient: int
+
+
+NOT_NARROW = Narrow(0, 0, 0, 0, 0)
+
+
+def narrow_addresses(dtype: DTypeLike) -> Narrow:
+    """Return the addresses, after compiling what is asked for first.
+
+    Parameters
+    ----------
+    dtype : dtype
+        The compute dtype.
+
+    Returns
+    -------
+    Narrow
+        The addresses.
+    """
+    return Narrow(
+        transpose.address(dtype),
+        narrow_forward.address(dtype),
+        narrow_input_gradient.address(dtype),
+        narrow_weight_gradient.address(dtype),
+        narrow_bias_gradient.address(dtype),
+    )
+
+
+@_TRANSPOSE.function
 def transpose(n_rows, n_columns, matrix, out):
     """Write the transpose of a matrix.
 
@@ -38,7 +97,7 @@ def transpose(n_rows, n_columns, matrix, out):
             column[i] = matrix[i * n_columns + j]
 
 
-@kernel
+@_LAYER.function
 def narrow_forward(n_rows, fan_in, fan_out, a, weights, biases, z):
     """Compute ``z = a W + b``, unit by unit.
 
@@ -59,7 +118,7 @@ def narrow_forward(n_rows, fan_in, fan_out, a, weights, biases, z):
         _combine(n_rows, fan_in, a, weights, j, fan_out, biases[j], view(z, j * n_rows, n_rows))
 
 
-@kernel
+@_INPUT_GRADIENT.function
 def narrow_input_gradient(n_rows, fan_in, fan_out, delta, weights, delta_inputs):
     r"""Compute :math:`\delta_{in} = \delta\, W^T`, unit by unit.
 
@@ -99,8 +158,8 @@ def _combine(n_rows, n_units, units, factors, first, step, constant, out):
             out[s] += factor * unit[s]
 
 
-@kernel
-def narrow_weight_gradient(n_rows, fan_in, fan_out, alpha, a, delta, beta, grads):
+@_WEIGHT_GRADIENT.function
+def narrow_weight_gradient(n_rows, fan_in, fan_out, alpha, beta, a, delta, grads):
     r"""Compute :math:`G \leftarrow \alpha\, a^T \delta + \beta\, G`.
 
     Parameters
@@ -142,8 +201,8 @@ def narrow_weight_gradient(n_rows, fan_in, fan_out, alpha, a, delta, beta, grads
             grads[i * fan_out + j] += alpha * total
 
 
-@kernel
-def narrow_bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
+@_BIAS_GRADIENT.function
+def narrow_bias_gradient(n_rows, fan_out, alpha, beta, delta, grads):
     r"""Compute :math:`g \leftarrow \alpha \sum_i \delta_i + \beta\, g`.
 
     Parameters

@@ -2,16 +2,15 @@ r"""Optimizers: in-place updates of a slice of the flat parameter vector, and th
 
 An optimizer is added in this file alone: its function and a row in `OPTIMIZERS`.
 
-Contract of ``name(hyper, rate, l2, grads, params, slots, start)``: `grads` and `params` are 1-D
+Contract of ``name(hyper, rates, l2, grads, params, slots, start)``: `grads` and `params` are 1-D
 contiguous slices of one length and dtype, the parameters from `start` on, and ``slots[k, start :
 start + params.size]`` is their memory; nothing overlaps. `hyper` holds the hyperparameters in
 float64, and after them the number of weights: slices that start there or beyond are of biases and
-slopes. `rate` is the learning rate, or what the table's ``correct`` makes of it; where that is
-several numbers per step, they are in `hyper` too, and `rate` is the position of the first, as
-`with_rates` puts them. `grads` holds the mean gradient of the batch without its L2 term; each loop
-adds ``l2 * params`` on the fly. `params` and the memory are **overwritten**, and the sum of squares
-of the parameters *before* the update is returned, which the reported loss needs and which costs
-nothing here.
+slopes. `rates` is the learning rate of the step, in float64, or what the table's ``correct`` made
+of it: one number or several. `grads` holds the mean gradient of the batch without its L2 term; each
+loop adds ``l2 * params`` on the fly. `params` and the memory are **overwritten**, and the sum of
+squares of the parameters *before* the update is returned, which the reported loss needs and which
+costs nothing here.
 """
 
 from __future__ import annotations
@@ -24,9 +23,11 @@ from numpy.typing import NDArray
 
 from fastmlp._linking import Interface, LinkedFunction
 
-__all__ = ["OPTIMIZERS", "Optimizer", "update", "with_rates"]
+__all__ = ["OPTIMIZERS", "Optimizer", "update"]
 
-OPTIMIZER = Interface("doubles", "real", "real", "reals", "reals", "matrix", "int", returns="real")
+OPTIMIZER = Interface(
+    "doubles", "doubles", "real", "reals", "reals", "matrix", "int", returns="real"
+)
 update = OPTIMIZER.caller("Update parameters; return the sum of squares of the old ones.")
 Doubles = NDArray[np.float64]
 
@@ -46,8 +47,8 @@ class Optimizer(NamedTuple):
         Names of the estimator parameters it reads, in the order of the `hyper` array.
     correct : callable or None
         ``correct(hyper, rates, steps)`` returns the rates, in float64, that the loop is given at
-        these steps, numbered from 1, or a row of several for each; None where they are those of the
-        schedule.
+        these steps, numbered from 1: of shape (n_steps, n_rates). None where they are those of the
+        schedule, one per step.
     """
 
     function: LinkedFunction
@@ -58,7 +59,7 @@ class Optimizer(NamedTuple):
 
 
 @OPTIMIZER.function
-def no_step(hyper, rate, l2, grads, params, slots, start):
+def no_step(hyper, rates, l2, grads, params, slots, start):
     r"""Complete the gradient, :math:`g \leftarrow g + \lambda w`, and leave the parameters."""
     total = params.dtype.type(0)
     for i in range(params.size):
@@ -68,8 +69,9 @@ def no_step(hyper, rate, l2, grads, params, slots, start):
 
 
 @OPTIMIZER.function
-def sgd(hyper, rate, l2, grads, params, slots, start):
+def sgd(hyper, rates, l2, grads, params, slots, start):
     r"""Take one step of gradient descent, :math:`w \leftarrow w - \eta (g + \lambda w)`."""
+    rate = params.dtype.type(rates[0])
     total = params.dtype.type(0)
     for i in range(params.size):
         w = params[i]
@@ -79,10 +81,11 @@ def sgd(hyper, rate, l2, grads, params, slots, start):
 
 
 @OPTIMIZER.function
-def momentum(hyper, rate, l2, grads, params, slots, start):
+def momentum(hyper, rates, l2, grads, params, slots, start):
     r"""Take one momentum step, :math:`v \leftarrow \mu v - \eta g,\; w \leftarrow w + v`."""
     mu = params.dtype.type(hyper[0])
     velocity = slots[0, start : start + params.size]
+    rate = params.dtype.type(rates[0])
     total = params.dtype.type(0)
     for i in range(params.size):
         w = params[i]
@@ -94,7 +97,7 @@ def momentum(hyper, rate, l2, grads, params, slots, start):
 
 
 @OPTIMIZER.function
-def nesterov(hyper, rate, l2, grads, params, slots, start):
+def nesterov(hyper, rates, l2, grads, params, slots, start):
     r"""Take one step with Nesterov's momentum.
 
     .. math:: v \leftarrow \mu v - \eta g, \qquad w \leftarrow w + \mu v - \eta g
@@ -105,6 +108,7 @@ def nesterov(hyper, rate, l2, grads, params, slots, start):
     """
     mu = params.dtype.type(hyper[0])
     velocity = slots[0, start : start + params.size]
+    rate = params.dtype.type(rates[0])
     total = params.dtype.type(0)
     for i in range(params.size):
         w = params[i]
@@ -117,7 +121,7 @@ def nesterov(hyper, rate, l2, grads, params, slots, start):
 
 
 @OPTIMIZER.function
-def adam(hyper, rate, l2, grads, params, slots, start):
+def adam(hyper, rates, l2, grads, params, slots, start):
     r"""Take one Adam step; the bias correction is in the rate.
 
     .. math:: m \leftarrow \beta_1 m + (1-\beta_1) g, \quad
@@ -138,6 +142,7 @@ def adam(hyper, rate, l2, grads, params, slots, start):
     # Subtracted in float64: in float32, 1 - 0.999 is off by 1e-5.
     rest_1, rest_2 = number(1.0 - hyper[0]), number(1.0 - hyper[1])
     mean, square = slots[0, start : start + params.size], slots[1, start : start + params.size]
+    rate = params.dtype.type(rates[0])
     total = number(0)
     for i in range(params.size):
         w = params[i]
@@ -152,7 +157,7 @@ def adam(hyper, rate, l2, grads, params, slots, start):
 
 
 @OPTIMIZER.function
-def adamw(hyper, rate, l2, grads, params, slots, start):
+def adamw(hyper, rates, l2, grads, params, slots, start):
     r"""Take one Adam step, and shrink the weights, but not the biases, by themselves.
 
     .. math:: w \leftarrow (1 - \eta d) w - \eta_t\, m / (\sqrt v + \epsilon)
@@ -167,8 +172,8 @@ def adamw(hyper, rate, l2, grads, params, slots, start):
     Loshchilov and Hutter (2019), "Decoupled Weight Decay Regularization".
     """
     number = params.dtype.type
-    corrected, plain = number(hyper[int(rate)]), hyper[int(rate) + 1]
-    kept = number(1.0 - plain * hyper[3]) if start < hyper[4] else number(1)
+    corrected = number(rates[0])
+    kept = number(1.0 - rates[1] * hyper[3]) if start < hyper[4] else number(1)
     beta_1, beta_2, epsilon = number(hyper[0]), number(hyper[1]), number(hyper[2])
     rest_1, rest_2 = number(1.0 - hyper[0]), number(1.0 - hyper[1])
     mean, square = slots[0, start : start + params.size], slots[1, start : start + params.size]
@@ -186,7 +191,7 @@ def adamw(hyper, rate, l2, grads, params, slots, start):
 
 
 @OPTIMIZER.function
-def nadam(hyper, rate, l2, grads, params, slots, start):
+def nadam(hyper, rates, l2, grads, params, slots, start):
     r"""Take one step of Adam with Nesterov's momentum; both bias corrections are in the rates.
 
     .. math:: w \leftarrow w - (\eta_t\, g + \eta'_t\, m) / (\sqrt v + \epsilon)
@@ -200,7 +205,7 @@ def nadam(hyper, rate, l2, grads, params, slots, start):
     Dozat (2016), "Incorporating Nesterov Momentum into Adam".
     """
     number = params.dtype.type
-    rate_of_gradient, rate_of_mean = number(hyper[int(rate)]), number(hyper[int(rate) + 1])
+    rate_of_gradient, rate_of_mean = number(rates[0]), number(rates[1])
     beta_1, beta_2, epsilon = number(hyper[0]), number(hyper[1]), number(hyper[2])
     rest_1, rest_2 = number(1.0 - hyper[0]), number(1.0 - hyper[1])
     mean, square = slots[0, start : start + params.size], slots[1, start : start + params.size]
@@ -218,7 +223,7 @@ def nadam(hyper, rate, l2, grads, params, slots, start):
 
 
 @OPTIMIZER.function
-def rmsprop(hyper, rate, l2, grads, params, slots, start):
+def rmsprop(hyper, rates, l2, grads, params, slots, start):
     r"""Take one step by the gradient over its root mean square, which fades.
 
     .. math:: v \leftarrow \beta v + (1-\beta) g^2, \quad
@@ -237,6 +242,7 @@ def rmsprop(hyper, rate, l2, grads, params, slots, start):
     beta, epsilon = number(hyper[0]), number(hyper[1])
     rest = number(1.0 - hyper[0])
     square = slots[0, start : start + params.size]
+    rate = params.dtype.type(rates[0])
     total = number(0)
     for i in range(params.size):
         w = params[i]
@@ -249,7 +255,7 @@ def rmsprop(hyper, rate, l2, grads, params, slots, start):
 
 
 @OPTIMIZER.function
-def adagrad(hyper, rate, l2, grads, params, slots, start):
+def adagrad(hyper, rates, l2, grads, params, slots, start):
     r"""Take one step by the gradient over the root of its sum of squares so far.
 
     .. math:: v \leftarrow v + g^2, \quad w \leftarrow w - \eta\, g / (\sqrt v + \epsilon)
@@ -266,6 +272,7 @@ def adagrad(hyper, rate, l2, grads, params, slots, start):
     number = params.dtype.type
     epsilon = number(hyper[0])
     square = slots[0, start : start + params.size]
+    rate = params.dtype.type(rates[0])
     total = number(0)
     for i in range(params.size):
         w = params[i]
@@ -279,7 +286,8 @@ def adagrad(hyper, rate, l2, grads, params, slots, start):
 
 def _adam_rates(hyper: Doubles, rates: Doubles, steps: Any) -> Doubles:
     r"""Return :math:`\eta_t = \eta \sqrt{1-\beta_2^t} / (1-\beta_1^t)`."""
-    return rates * np.sqrt(1.0 - hyper[1] ** steps) / (1.0 - hyper[0] ** steps)
+    corrected = rates * np.sqrt(1.0 - hyper[1] ** steps) / (1.0 - hyper[0] ** steps)
+    return corrected.reshape(-1, 1)
 
 
 def _adamw_rates(hyper: Doubles, rates: Doubles, steps: Any) -> Doubles:
@@ -309,28 +317,6 @@ def _nadam_rates(hyper: Doubles, rates: Doubles, steps: Any) -> Doubles:
     now = scaled * (1.0 - momentum_at(steps)) / (1.0 - products[np.minimum(steps - 1, last)])
     later = scaled * momentum_at(steps + 1) / (1.0 - products[np.minimum(steps, last)])
     return np.column_stack([now, later])
-
-
-def with_rates(hyper: Doubles, rates: Doubles) -> tuple[Doubles, Doubles]:
-    """Return `hyper` and the `rate` of each step as the loops take them.
-
-    Parameters
-    ----------
-    hyper : ndarray of float64
-        Hyperparameters, and the number of weights. Not modified.
-    rates : ndarray of float64, shape (n_steps,) or (n_steps, n_rates)
-        What the table's ``correct`` returned, or the rates of the schedule.
-
-    Returns
-    -------
-    hyper : ndarray of float64
-        The same, and after it rows of several rates, if it is that.
-    rates : ndarray of float64, shape (n_steps,)
-        The rates, or where each row starts: exact also in float32, below 2^24.
-    """
-    if rates.ndim == 1:
-        return hyper, rates
-    return np.append(hyper, rates), hyper.size + rates.shape[1] * np.arange(float(len(rates)))
 
 
 OPTIMIZERS: dict[str, Optimizer] = {

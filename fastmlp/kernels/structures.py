@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._jit import view_kernel
+from fastmlp.kernels.narrow import Narrow
 from fastmlp.kernels.views import view
 
 __all__ = ["Data", "Network", "Scratch", "Step", "Team", "Workspace", "rows_of"]
@@ -49,8 +50,8 @@ class Network(NamedTuple):
         1 where the output activation is merged into the loss.
     n_terms : int
         Terms of the loss per sample.
-    is_narrow : int
-        1 where matrices of a piece are unit by unit, as `narrow` describes, but for the outputs.
+    narrow : Narrow
+        Addresses where matrices of a piece are kept unit by unit, but for the outputs; or zeros.
     """
 
     layers: Integers
@@ -60,7 +61,7 @@ class Network(NamedTuple):
     loss_parameters: Floats
     takes_logits: int
     n_terms: int
-    is_narrow: int
+    narrow: Narrow
 
 
 class Data(NamedTuple):

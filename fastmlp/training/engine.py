@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.kernels.epoch import predict, run_batches
-from fastmlp.kernels.optimizers import OPTIMIZERS, with_rates
+from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.stochastic import run_samples
 from fastmlp.kernels.structures import Data, Step, Team
 from fastmlp.training.data import n_samples_of
@@ -262,16 +262,17 @@ class Engine:
             totals = np.add.reduceat(weights, self._batch_starts)
             # A batch without weight is no step; the first may be one.
             steps = np.maximum(np.cumsum(totals > 0), 1)
-        if self._correct is not None:
+        if self._correct is None:
+            rates = rates.reshape(-1, 1)
+        else:
             rates = self._correct(self._hyper, rates, self._count + steps)
         first = 0
         while first < self.n_batches:
             last = min(first + self._batches_per_call, self.n_batches)
-            hyper, given = with_rates(self._hyper, rates[first:last])
-            step = self._step._replace(hyper=hyper)
             arguments = (
-                self._network, self._data, order, in_order, self._batch_size, first, last, given,
-                totals[first:last], step, self.params, self._workspace, self._team,
+                self._network, self._data, order, in_order, self._batch_size, first, last,
+                rates[first:last], totals[first:last], self._step, self.params, self._workspace,
+                self._team,
             )  # fmt: skip
             started = time.perf_counter()
             self._run_together(run_batches, arguments, losses)

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.narrow import NOT_NARROW, narrow_addresses
 from fastmlp.kernels.structures import (
     BACKWARD,
     BIASES,
@@ -304,7 +305,8 @@ class NetworkLayout:
             slopes = np.array([self._slope(layer) for layer in range(self.n_layers)], dtype)
         loss = LOSSES[self.loss]
         if trains:
-            layers[:-1, BACKWARD] = [row.backward.address(dtype) for row in rows]
+            n_derived = self.n_layers - loss.takes_logits
+            layers[:n_derived, BACKWARD] = [row.backward.address(dtype) for row in rows[:n_derived]]
         return Network(
             layers=layers,
             slopes=slopes,
@@ -314,7 +316,7 @@ class NetworkLayout:
                 np.array(self.loss_parameters or loss.default, dtype), self.units[-1]
             ),
             takes_logits=int(loss.takes_logits),
-            is_narrow=int(is_narrow),
+            narrow=narrow_addresses(dtype) if is_narrow else NOT_NARROW,
             n_terms=1 if loss.has_term_per_row else self.units[-1],
         )
 

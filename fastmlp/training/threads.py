@@ -241,6 +241,11 @@ class ThreadTeam:
             The first that a thread raised. The team is then of no further use.
         """
         try:
+            # Those that were not waited for have come back meanwhile, most of them.
+            while self._n_running and not self._done.empty():
+                self._n_running -= 1
+                if error := self._done.get():
+                    raise error
             for tasks in self._tasks:
                 tasks.put(function)
             self._n_running += len(self._tasks)

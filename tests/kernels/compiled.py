@@ -130,15 +130,15 @@ def loss_and_delta(name, n_units, values, targets, weights, parameters, delta, t
 
 
 @callable_from_python
-def _update(address, hyper, rate, l2, grads, params, slots, start):
-    return optimizers.update(address, hyper, rate, l2, grads, params, slots, start)
+def _update(address, hyper, rates, l2, grads, params, slots, start):
+    return optimizers.update(address, hyper, rates, l2, grads, params, slots, start)
 
 
-def update(name, hyper, rate, l2, grads, params, slots, start):
+def update(name, hyper, rates, l2, grads, params, slots, start):
     """Take a step; return the sum of squares of the old parameters."""
     number = params.dtype.type
     address = OPTIMIZERS[name].function.address(params.dtype)
-    return _update(address, hyper, number(rate), number(l2), grads, params, slots, start)
+    return _update(address, hyper, rates, number(l2), grads, params, slots, start)
 
 
 @callable_from_python
