@@ -78,7 +78,7 @@ class Checkpoint:
         training: Training | None = model.__dict__.get("_training")
         if training is None:
             raise ValueError(
-                "Checkpoint is for fit with solver='sgd' or 'adam'. After partial_fit, which is "
+                "Checkpoint is for fit, with any solver but 'lbfgs'. After partial_fit, which is "
                 "one epoch, call save(path)."
             )
         if epoch.epoch % self.every and epoch.stop_reason is None:

@@ -198,7 +198,8 @@ def playground(host: str, port: int | None, no_browser: bool) -> None:
         raise click.UsageError(
             "the playground needs more packages: pip install 'fastmlp[playground]'"
         )
-    from fastmlp.playground.server import is_loopback, listen, serve
+    from fastmlp.playground.guard import is_loopback
+    from fastmlp.playground.server import listen, serve
 
     try:
         listener = listen(host, port)

@@ -402,7 +402,7 @@ def test_claims_are_checked(path, value, message, tmp_path):
 
 
 def test_nothing_is_pickled():
-    for module in ("estimators/_model_file.py", "model_file.py"):
+    for module in ("estimators/_model_file.py", "estimators/_encoding.py", "model_file.py"):
         source = (Path(fastmlp.__file__).parent / module).read_text(encoding="utf-8")
         assert not any(word in source for word in ("import pickle", "joblib", "eval(", "exec("))
 

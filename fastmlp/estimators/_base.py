@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,19 +9,18 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from fastmlp.estimators._after_epoch import watched
 from fastmlp.estimators._diagnostics import MAX_ROWS, evenly_spaced_rows, warn_of_findings
 from fastmlp.estimators._exchange import ExchangeMixin
+from fastmlp.estimators._fitted import FittedMixin, in_kernel_form
 from fastmlp.estimators._inspection import InspectionMixin
-from fastmlp.estimators._model_file import write_model
 from fastmlp.estimators._resuming import Resumed, Training
 from fastmlp.estimators._samples import Samples, Source, make_validation, score_of, weigh
 from fastmlp.estimators._sklearn_callbacks import CallbackSupportMixin, with_callbacks
@@ -41,12 +39,11 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.training.data import kernel_data
-from fastmlp.training.engine import Engine, OptimizerState, Predictor
+from fastmlp.training.engine import Engine, OptimizerState
 from fastmlp.training.initialisation import INITIALISATIONS
 from fastmlp.training.lbfgs import fit_lbfgs
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.schedules import PLANS, SCHEDULES, Schedule, make_schedule
-from fastmlp.training.standalone import standalone_forward
 from fastmlp.training.trainer import DivergenceError, Progress, Stop, fit_epochs
 
 __all__ = ["BaseMLP"]
@@ -85,25 +82,13 @@ def constraints_for(
     )
 
 
-def _in_kernel_form(X: Any, dtype: np.dtype[Any]) -> Any:
-    """Return validated inputs as a C-contiguous array, or as CSR without duplicates."""
-    if issparse(X):
-        X = X.tocsr()
-        if not X.has_canonical_format:
-            X = X.copy()
-            X.sum_duplicates()
-    if X.dtype == dtype:
-        return X
-    with np.errstate(over="ignore"):
-        converted = X.astype(dtype)
-    values = converted.data if issparse(X) else converted
-    if X.dtype.kind == "f" and X.dtype.itemsize > dtype.itemsize and not np.isfinite(values).all():
-        raise ValueError(f"Input X contains infinity or a value too large for {dtype!r}.")
-    return converted
-
-
 class BaseMLP(
-    InspectionMixin, ExchangeMixin, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
+    InspectionMixin,
+    ExchangeMixin,
+    CallbackSupportMixin,
+    FittedMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
 ):
     """A multilayer perceptron under scikit-learn's interface."""
 
@@ -258,7 +243,7 @@ class BaseMLP(
         y = self._validate_targets(y, is_incremental or resumed is not None)
         # A model keeps the precision of its first fit.
         dtype = X.dtype if is_first_pass else self._parameters().dtype
-        X = _in_kernel_form(X, dtype)
+        X = in_kernel_form(X, dtype)
         weighting = self._class_weighting(y)
         weights = weigh(source.sample_weight, weighting, X, y, dtype)
         validation = None
@@ -322,7 +307,7 @@ class BaseMLP(
                 ensure_min_samples=2 if self.early_stopping else 1,
                 **self._validate_data_options(),
             )
-            X = _in_kernel_form(X, dtype)
+            X = in_kernel_form(X, dtype)
             targets = self._encode_known_targets(y, dtype)
         except ValueError as error:
             raise ValueError(f"X_val or y_val is invalid: {error}") from error
@@ -586,127 +571,6 @@ class BaseMLP(
             self.validation_loss_curve_ = progress.validation_loss_curve
             self.validation_scores_ = progress.validation_scores
             self.best_validation_score_ = progress.best_validation_score
-
-    # -- the flat vector ----------------------------------------------------------------------
-
-    def _hold(self, params: Floats) -> None:
-        """Take a flat vector as the model's parameters, with `coefs_`, `intercepts_` as views."""
-        self._params, self._predictor = params, Predictor(self._layout, params)
-        self.coefs_, self.intercepts_ = self._layout.unpack(params)
-
-    def _parameters(self) -> Floats:
-        """Return the flat vector, after taking over what the user put into `coefs_`.
-
-        Assigning to an element of `coefs_` replaces a view by another array, and so does copying
-        or unpickling the model.
-        """
-        if self._holds_parameters():
-            return self._params
-        slopes = np.array([self.activation_slopes_[i] for i in self._layout.learned_slopes])
-        params = self._layout.pack(self.coefs_, self.intercepts_, slopes, self.coefs_[0].dtype)
-        self._hold(params)
-        return params
-
-    def _holds_parameters(self) -> bool:
-        """Return whether `coefs_` and `intercepts_` still are views on the flat vector."""
-        params = self.__dict__.get("_params")
-        if params is None:
-            return False
-        for array in self.coefs_:
-            if array.base is not params:
-                return False
-        return all(array.base is params for array in self.intercepts_)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state to copy or pickle, each parameter once.
-
-        Returns
-        -------
-        dict
-            Everything but the flat vector and what is built on it.
-        """
-        state: dict[str, Any] = dict(super().__getstate__())
-        state.pop("_params", None)
-        state.pop("_predictor", None)
-        state.pop("_training", None)
-        return state
-
-    # -- prediction ---------------------------------------------------------------------------
-
-    def _outputs(self, X: Any) -> Floats:
-        """Return the outputs for X, of shape (n_samples, n_outputs)."""
-        # scikit-learn's checks take longer than a small network. Names of features, which a plain
-        # array lacks, are theirs to complain of.
-        predictor = self.__dict__.get("_predictor")
-        if (
-            predictor is not None
-            and "feature_names_in_" not in self.__dict__
-            and predictor.accepts(X)
-            and self._holds_parameters()
-        ):
-            outputs: Floats | None = predictor.few_rows(X)
-            if outputs is not None:
-                return outputs
-        X = self._checked_inputs(X)
-        return self._predictor(kernel_data(X, X.dtype), n_jobs=self.n_jobs)
-
-    def _checked_inputs(self, X: Any) -> Any:
-        """Return the inputs of a fitted model in kernel form and the parameters' dtype."""
-        check_is_fitted(self)
-        dtype = self._parameters().dtype
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], order="C", reset=False)
-        return _in_kernel_form(X, dtype)
-
-    def to_numba(self) -> Any:
-        """Return the fitted network as a compiled function, for code that is compiled itself.
-
-        Returns
-        -------
-        numba.core.registry.CPUDispatcher
-            ``forward(X)`` returns the outputs for X, an array of shape (n_samples, n_outputs):
-            predictions; for a classifier probabilities, of the second class alone where there are
-            two. X is a C-contiguous array of shape (n_samples, n_features), of the dtype that the
-            model was trained in, and is checked for nothing but its number of columns. The
-            parameters are those of now, whatever becomes of the model. Several threads may call it
-            at once. Pickle the model, not this.
-
-        Examples
-        --------
-        >>> import numba
-        >>> import numpy as np
-        >>> from fastmlp import MLPRegressor
-        >>> X = np.random.RandomState(0).normal(size=(100, 2))
-        >>> model = MLPRegressor(solver="lbfgs", random_state=0).fit(X, X[:, 0] * X[:, 1])
-        >>> forward = model.to_numba()
-        >>> @numba.njit
-        ... def largest(X):
-        ...     return forward(X).max()
-        >>> bool(np.isclose(largest(X), model.predict(X).max()))
-        True
-        """
-        check_is_fitted(self)
-        return standalone_forward(self._layout, self._parameters())
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model to a file that `fastmlp.load` reads.
-
-        Arrays are stored as safetensors, all else as JSON, and nothing as code. The file holds the
-        parameters, what was fitted, and the state of the optimizer: `partial_fit` goes on as it
-        would have here. `callbacks` are left out.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file. It is replaced as a whole or not at all.
-
-        Raises
-        ------
-        TypeError
-            If a parameter is a function or a label is no number, string or date.
-        ImportError
-            If the package safetensors is missing: ``pip install 'fastmlp[files]'``.
-        """
-        write_model(self, path)
 
     def __sklearn_tags__(self) -> Tags:
         """Return scikit-learn's tags: sparse input is accepted.

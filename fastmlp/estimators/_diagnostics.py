@@ -7,7 +7,6 @@ the model changes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -125,7 +124,8 @@ def findings(
     """
     values = X
     for layer in range(layout.n_layers):
-        values = _layer_outputs(layout, params, layer, values)
+        predict = Predictor(*layout.part(layer, layer + 1, params))
+        values = predict(kernel_data(values, params.dtype), n_jobs=1)
         if layer == layout.n_layers - 1:
             break
         name = layout.activations[layer]
@@ -134,22 +134,6 @@ def findings(
         if name == "relu":
             yield from _dead_units(layer, values)
     yield from _constant_predictions(values, targets)
-
-
-def _layer_outputs(layout: NetworkLayout, params: Floats, layer: int, X: Any) -> Floats:
-    """Return the outputs of one layer for those of the layer below."""
-    coefs, intercepts = layout.unpack(params)
-    alone = replace(
-        layout,
-        units=layout.units[layer : layer + 2],
-        activations=layout.activations[layer : layer + 1],
-        slopes=layout.slopes[layer : layer + 1],
-        loss="squared_error",
-    )
-    is_learned = np.array(layout.learned_slopes) == layer
-    slopes = layout.unpack_slopes(params)[is_learned]
-    packed = alone.pack([coefs[layer]], [intercepts[layer]], slopes, params.dtype)
-    return Predictor(alone, packed)(kernel_data(X, params.dtype), n_jobs=1)
 
 
 def _saturation(

@@ -190,7 +190,7 @@ class InspectionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 "transform needs a hidden layer, and this model has hidden_layer_sizes=()."
             )
         index = _check_index("transform", "layer", layer, -n_hidden, n_hidden - 1) % n_hidden
-        head = self._layout.head(index + 1, self._parameters())
+        head = self._layout.part(0, index + 1, self._parameters())
         return Predictor(*head)(kernel_data(X, X.dtype), n_jobs=self.n_jobs)
 
     @property

@@ -14,9 +14,8 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -25,6 +24,25 @@ from sklearn.metrics import check_scoring
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp.estimators._encoding import (
+    DTYPE_NAMES,
+    DTYPES,
+    ModelFormatError,
+    as_count,
+    as_finite,
+    as_list,
+    as_number,
+    decoded,
+    decoded_schedule,
+    encoded,
+    encoded_schedule,
+    of_kind,
+    one_of,
+    pack_classes,
+    pack_texts,
+    unpack_classes,
+    unpack_texts,
+)
 from fastmlp.estimators._validation import (
     validate_activation_slopes,
     validate_activations,
@@ -36,14 +54,6 @@ from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.training.engine import OptimizerState
 from fastmlp.training.network import NetworkLayout
-from fastmlp.training.schedules import (
-    PLANS,
-    SCHEDULES,
-    Constant,
-    Planned,
-    Schedule,
-    WarmUp,
-)
 from fastmlp.training.trainer import Progress, Stop
 
 __all__ = ["ModelFormatError", "read_model", "remove_leftovers", "write_model"]
@@ -54,19 +64,9 @@ Path_ = str | os.PathLike[str]
 FORMAT = 1
 # All that grows with the model is an array. JSON takes up to thirty times its size in memory.
 MAX_HEADER_BYTES = 1 << 20
-# Characters of NumPy's strings, each as wide as the longest.
-MAX_TEXT = 1 << 21
-# Elements from which an array that is a parameter is stored as one.
-MIN_ARRAY = 1000
 # Of arrays whose length the layers do not tell.
 MAX_LENGTH = 1 << 28
 _NO_DIGEST = "0" * 64
-_DTYPES = {
-    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "F16": "float16",
-    "U32": "uint32", "I32": "int32", "F32": "float32", "U64": "uint64", "I64": "int64",
-    "F64": "float64",
-}  # fmt: skip
-_NAMES = {np.dtype(name): key for key, name in _DTYPES.items()}
 _CURVES = ("loss_curve", "learning_rate_curve", "validation_loss_curve", "validation_scores")
 _COUNTS = ("n_iter", "samples_seen", "no_improvement_count")
 _NUMBERS = (
@@ -75,226 +75,6 @@ _NUMBERS = (
 )  # fmt: skip
 # Watching a fit is no property of the model.
 _NOT_STORED = ("callbacks",)
-
-
-class ModelFormatError(ValueError):
-    """A file is no intact model file, or not one of this version's format."""
-
-
-# -- values as JSON -----------------------------------------------------------------------------
-
-
-def _encoded(value: Any, name: str, tensors: dict[str, Floats] | None = None) -> Any:
-    """Return a value as strict JSON; what JSON does not know becomes an object with one key.
-
-    Large arrays of numbers are added to `tensors`, where given: as JSON they would fill the header.
-    """
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else {"float": repr(value)}
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
-        if tensors is not None and value.size >= MIN_ARRAY and value.dtype in _NAMES:
-            key = f"parameters.{sum(key.startswith('parameters.') for key in tensors)}"
-            tensors[key] = np.ascontiguousarray(value).reshape(-1)
-            return {"array": [key, list(value.shape)]}
-        value = value.tolist()
-    if isinstance(value, range):
-        value = tuple(value)
-    if isinstance(value, list):
-        return [_encoded(element, name, tensors) for element in value]
-    if isinstance(value, tuple):
-        return {"tuple": [_encoded(element, name, tensors) for element in value]}
-    if isinstance(value, dict):
-        pairs = [[_encoded(k, name), _encoded(v, name)] for k, v in value.items()]
-        return {"dict": pairs}
-    if isinstance(value, np.random.RandomState):
-        state: Any = value.get_state(legacy=True)
-        kind, key, position, has_gauss, gauss = state
-        if kind == "MT19937":
-            return {"random_state": [key.tolist(), int(position), int(has_gauss), float(gauss)]}
-    raise TypeError(
-        f"A model file holds numbers, strings, None, and tuples, lists and dicts of them; "
-        f"{name}={value!r} is of type {type(value).__name__}. Set another value before saving."
-    )
-
-
-def _decoded(value: Any, tensors: Mapping[str, Floats] = MappingProxyType({})) -> Any:
-    if isinstance(value, list):
-        return [_decoded(element, tensors) for element in value]
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "float":
-        return {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}[content]
-    if kind == "tuple":
-        return tuple(_decoded(_list(content), tensors))
-    if kind == "array":
-        key, shape = _list(content)
-        return tensors[_name(key, tensors)].reshape([_count(width) for width in _list(shape)])
-    if kind == "dict":
-        return {_decoded(key): _decoded(element) for key, element in _list(content)}
-    if kind == "random_state":
-        return _random_state(content)
-    raise ModelFormatError(f"unknown kind of value {kind!r}")
-
-
-def _random_state(content: Any) -> np.random.RandomState:
-    key, position, has_gauss, gauss = _list(content)
-    words = [_count(word, 2**32 - 1) for word in _list(key)]
-    if len(words) != 624:
-        raise ModelFormatError("the random state must have 624 words")
-    state = np.random.RandomState(0)
-    position, has_gauss = _count(position, 624), _count(has_gauss, 1)
-    state.set_state(("MT19937", np.array(words, np.uint32), position, has_gauss, _finite(gauss)))
-    return state
-
-
-# -- checks of what JSON holds ------------------------------------------------------------------
-
-
-def _of(value: Any, kind: type, what: str) -> Any:
-    # A bool is an int to Python, but not here.
-    if type(value) is not kind:
-        raise ModelFormatError(f"{what} must be a {kind.__name__}, got {type(value).__name__}")
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    elements: list[Any] = _of(value, list, "an element of the header")
-    return elements
-
-
-def _count(value: Any, largest: int = 2**62, smallest: int = 0) -> int:
-    number = int(_of(value, int, "a count"))
-    if not smallest <= number <= largest:
-        raise ModelFormatError(f"a count must be in [{smallest}, {largest}], got {number}")
-    return number
-
-
-def _number(value: Any) -> float:
-    number = _decoded(value)
-    if type(number) not in (int, float):
-        raise ModelFormatError(f"a number is of type {type(number).__name__}")
-    return float(number)
-
-
-def _finite(value: Any) -> float:
-    number = _number(value)
-    if not math.isfinite(number):
-        raise ModelFormatError("a number must be finite")
-    return number
-
-
-def _name(value: Any, names: Iterable[str]) -> str:
-    if not isinstance(value, str) or value not in names:
-        raise ModelFormatError(f"unknown name {value!r:.80}")
-    return value
-
-
-# -- labels and names ---------------------------------------------------------------------------
-
-
-def _pack_texts(name: str, texts: Sequence[str], tensors: dict[str, Floats]) -> None:
-    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-    tensors[name] = np.frombuffer(b"".join(encoded), np.uint8)
-    tensors[f"{name}.lengths"] = np.array([len(text) for text in encoded], np.int64)
-
-
-def _unpack_texts(name: str, tensors: Mapping[str, Floats]) -> list[str]:
-    data, lengths = tensors[name], tensors[f"{name}.lengths"]
-    if data.dtype != np.uint8 or lengths.dtype != np.int64 or data.ndim != 1 or lengths.ndim != 1:
-        raise ModelFormatError(f"{name} must be bytes and their lengths")
-    if (lengths < 0).any() or (lengths > data.size).any() or int(lengths.sum()) != data.size:
-        raise ModelFormatError(f"the lengths of {name} do not sum up to its size")
-    ends = np.cumsum(lengths)
-    raw = data.tobytes()
-    return [
-        raw[end - length : end].decode("utf-8", "surrogatepass")
-        for length, end in zip(lengths.tolist(), ends.tolist(), strict=True)
-    ]
-
-
-def _pack_classes(classes: Floats, tensors: dict[str, Floats]) -> str:
-    """Add the labels to the arrays, and return what they are."""
-    kind, labels = str(classes.dtype), classes.tolist()
-    if classes.dtype.kind == "O" and all(isinstance(label, str) for label in labels):
-        _pack_texts("classes", labels, tensors)
-        return "object of str"
-    if classes.dtype.kind == "U":
-        _pack_texts("classes", labels, tensors)
-        return kind
-    if classes.dtype.kind in "mM":
-        tensors["classes"] = classes.astype(classes.dtype.newbyteorder("=")).view(np.int64)
-        return str(classes.dtype.newbyteorder("=").str)
-    if classes.dtype in _NAMES:
-        tensors["classes"] = np.ascontiguousarray(classes)
-        return kind
-    raise TypeError(
-        f"A model file holds labels that are numbers, strings or dates; classes_ is {classes!r}."
-    )
-
-
-def _unpack_classes(kind: Any, tensors: Mapping[str, Floats]) -> Floats:
-    _of(kind, str, "the kind of labels")
-    if kind == "object of str" or kind.startswith("<U"):
-        texts = _unpack_texts("classes", tensors)
-        width = 2 if kind.startswith("o") else _count(int(kind[2:]), 1 << 20, 1)
-        if len(texts) * width > MAX_TEXT + 16 * tensors["classes"].size:
-            raise ModelFormatError("the labels are wider than they need to be")
-        if kind.startswith("<U") and max(map(len, texts), default=0) > width:
-            raise ModelFormatError("a label is longer than it may be")
-        classes = np.array(texts, object if kind.startswith("o") else kind)
-    else:
-        stored = tensors["classes"]
-        is_date = kind[:3] in ("<M8", "<m8")
-        if stored.ndim != 1 or stored.dtype != np.dtype("int64" if is_date else kind):
-            raise ModelFormatError("the labels are not of the type they are said to be")
-        if stored.dtype.kind == "f" and not np.isfinite(stored).all():
-            raise ModelFormatError("the labels must be finite")
-        classes = stored.copy().view(kind) if is_date else stored.copy()
-    if classes.ndim != 1 or classes.size == 0 or not bool((classes[:-1] < classes[1:]).all()):
-        raise ModelFormatError("the labels must be in order, each once")
-    return classes
-
-
-# -- schedules ----------------------------------------------------------------------------------
-
-
-def _encoded_schedule(schedule: Schedule | None) -> Any:
-    if schedule is None:
-        return None
-    if isinstance(schedule, WarmUp):
-        inner = _encoded_schedule(schedule.schedule)
-        return {"kind": "warm_up", "schedule": inner, "n_steps": int(schedule.n_steps),
-                "step": int(schedule.step)}  # fmt: skip
-    if isinstance(schedule, Planned):
-        kind = next(name for name, plan in PLANS.items() if plan is schedule.plan)
-        return {"kind": kind, "peak": float(schedule.peak), "n_steps": int(schedule.n_steps),
-                "step": int(schedule.step)}  # fmt: skip
-    if isinstance(schedule, Constant):
-        kind = next(name for name, row in SCHEDULES.items() if row is type(schedule))
-        return {"kind": kind, "initial": float(schedule.initial),
-                "power_t": float(schedule.power_t), "rate": float(schedule.rate)}  # fmt: skip
-    raise TypeError("A model file does not hold functions; learning_rate must be a name.")
-
-
-def _decoded_schedule(value: Any) -> Schedule:
-    row = _of(value, dict, "the schedule")
-    kind = row["kind"]
-    if kind == "warm_up":
-        inner = _decoded_schedule(row["schedule"])
-        return WarmUp(inner, _count(row["n_steps"], smallest=1), _count(row["step"]))
-    if kind in PLANS:
-        step = _count(row["step"], smallest=-(2**62))
-        return Planned(PLANS[kind], _finite(row["peak"]), _count(row["n_steps"], smallest=1), step)
-    schedule = SCHEDULES[kind](_finite(row["initial"]), _finite(row["power_t"]))
-    schedule.rate = _finite(row["rate"])
-    return schedule
 
 
 # -- writing ------------------------------------------------------------------------------------
@@ -338,7 +118,7 @@ def write_model(model: Any, path: Path_, checkpoint: Mapping[str, Any] | None = 
         "format": FORMAT,
         "class": type(model).__name__,
         "parameters": {
-            name: _encoded(value, name, tensors)
+            name: encoded(value, name, tensors)
             for name, value in model.get_params(deep=False).items()
             if name not in _NOT_STORED
         },
@@ -380,30 +160,28 @@ def _fitted(model: Any, tensors: dict[str, Floats]) -> dict[str, Any]:
         tensors["optimizer"] = optimizer.slots
     names = getattr(model, "feature_names_in_", None)
     if names is not None:
-        _pack_texts("feature_names", [str(name) for name in names], tensors)
+        pack_texts("feature_names", [str(name) for name in names], tensors)
     labels = None
     if hasattr(model, "classes_"):
         binarizer = model._label_binarizer
         labels = {
-            "kind": _pack_classes(model.classes_, tensors),
+            "kind": pack_classes(model.classes_, tensors),
             "target_type": binarizer.y_type_,
             "is_sparse": bool(binarizer.sparse_input_),
         }
     return {
-        "dtype": _NAMES[params.dtype],
+        "dtype": DTYPE_NAMES[params.dtype],
         "units": [int(width) for width in layout.units],
         "activations": list(layout.activations),
-        "slopes": [_encoded(slope, "activation_slope") for slope in layout.slopes],
+        "slopes": [encoded(slope, "activation_slope") for slope in layout.slopes],
         "loss": layout.loss,
         "output_init": layout.output_init,
         "loss_parameters": [float(number) for number in layout.loss_parameters],
         "labels": labels,
-        "progress": {
-            name: _encoded(getattr(progress, name), name) for name in (*_COUNTS, *_NUMBERS)
-        }
+        "progress": {name: encoded(getattr(progress, name), name) for name in (*_COUNTS, *_NUMBERS)}
         | {"stop": progress.stop.value if progress.stop else None},
         "optimizer": optimizer and {"name": optimizer.name, "count": int(optimizer.count[0])},
-        "schedule": _encoded_schedule(model._schedule),
+        "schedule": encoded_schedule(model._schedule),
     }
 
 
@@ -413,7 +191,7 @@ def _pack_checkpoint(checkpoint: Mapping[str, Any], tensors: dict[str, Floats]) 
         if isinstance(value, np.ndarray):
             tensors[f"checkpoint.{name}"] = value
         else:
-            row[name] = _encoded(value, name)
+            row[name] = encoded(value, name)
     return row
 
 
@@ -523,27 +301,29 @@ def _checked_content(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
     if len(start) < 8 or not 2 <= header_size <= min(MAX_HEADER_BYTES, size - 8):
         raise ModelFormatError("the length of the header is not possible")
     raw = file.read(header_size)
-    outer = _of(json.loads(raw), dict, "the header")
-    metadata = _of(outer.pop("__metadata__"), dict, "the metadata")
+    outer = of_kind(json.loads(raw), dict, "the header")
+    metadata = of_kind(outer.pop("__metadata__"), dict, "the metadata")
     kinds, ends = {}, [0]
     for name, entry in outer.items():
-        shape = tuple(_count(length) for length in _list(entry["shape"]))
-        dtype = _name(entry["dtype"], _DTYPES)
-        begin, end = (_count(offset, size) for offset in _list(entry["data_offsets"]))
-        if end - begin != math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize:
+        shape = tuple(as_count(length) for length in as_list(entry["shape"]))
+        dtype = one_of(entry["dtype"], DTYPES)
+        begin, end = (as_count(offset, size) for offset in as_list(entry["data_offsets"]))
+        if end - begin != math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize:
             raise ModelFormatError(f"the shape of {name!r:.80} does not fit its size")
         kinds[name] = (dtype, shape)
         ends.append(end)
     if 8 + header_size + max(ends) != size:
         raise ModelFormatError(f"it must be of {8 + header_size + max(ends)} bytes, not {size}")
-    header = _of(json.loads(_of(metadata["fastmlp"], str, "the metadata")), dict, "the metadata")
+    header = of_kind(
+        json.loads(of_kind(metadata["fastmlp"], str, "the metadata")), dict, "the metadata"
+    )
     if header["format"] != FORMAT or type(header["format"]) is not int:
         raise ModelFormatError(
             f"its format is {header['format']!r:.20}, this version knows {FORMAT}"
         )
-    _check_kinds(kinds, _of(header["fitted"], dict, "the fitted state"), header["checkpoint"])
+    _check_kinds(kinds, of_kind(header["fitted"], dict, "the fitted state"), header["checkpoint"])
     content = start + raw + file.read(size - 8 - header_size)
-    digest = _of(header["sha256"], str, "the checksum")
+    digest = of_kind(header["sha256"], str, "the checksum")
     if len(digest) != 64 or _digest(content, 8 + header_size, digest) != digest:
         raise ModelFormatError("its checksum is wrong: it was damaged or changed")
     return header, content
@@ -552,8 +332,8 @@ def _checked_content(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
 def _model(
     header: dict[str, Any], tensors: Mapping[str, Floats], classes: Mapping[str, type]
 ) -> tuple[Any, dict[str, Any] | None]:
-    cls: Any = classes[_name(header["class"], classes)]
-    model = _unfitted(cls, _of(header["parameters"], dict, "the parameters"), tensors)
+    cls: Any = classes[one_of(header["class"], classes)]
+    model = _unfitted(cls, of_kind(header["parameters"], dict, "the parameters"), tensors)
     fitted = header["fitted"]
     layout = _layout(fitted)
     for name, array in tensors.items():
@@ -565,7 +345,7 @@ def _model(
     _label(model, layout, fitted["labels"], tensors)
     model.n_features_in_, model.n_layers_ = layout.units[0], len(layout.units)
     if "feature_names" in tensors:
-        names = _unpack_texts("feature_names", tensors)
+        names = unpack_texts("feature_names", tensors)
         if len(names) != layout.units[0]:
             raise ModelFormatError("there must be one name per feature")
         model.feature_names_in_ = np.array(names, object)
@@ -574,17 +354,17 @@ def _model(
         [tensors[f"coefs.{i}"] for i in n_layers],
         [tensors[f"intercepts.{i}"] for i in n_layers],
         tensors.get("slopes", np.empty(0)),
-        _DTYPES[fitted["dtype"]],
+        DTYPES[fitted["dtype"]],
     )
     model._layout = layout
     model._hold(params)
-    model._progress = _progress(_of(fitted["progress"], dict, "the progress"), tensors)
+    model._progress = _progress(of_kind(fitted["progress"], dict, "the progress"), tensors)
     model._optimizer = None
     if (optimizer := fitted["optimizer"]) is not None:
-        count = np.array([_count(optimizer["count"])], np.int64)
+        count = np.array([as_count(optimizer["count"])], np.int64)
         model._optimizer = OptimizerState(optimizer["name"], tensors["optimizer"].copy(), count)
     schedule = fitted["schedule"]
-    model._schedule = None if schedule is None else _decoded_schedule(schedule)
+    model._schedule = None if schedule is None else decoded_schedule(schedule)
     model._publish()
     return model, _unpack_checkpoint(header["checkpoint"], tensors)
 
@@ -595,7 +375,7 @@ def _unfitted(cls: Any, parameters: dict[str, Any], tensors: Mapping[str, Floats
     for name, value in parameters.items():
         if name in _NOT_STORED or name not in model.get_params(deep=False):
             raise ModelFormatError(f"unknown parameter {name!r:.80}")
-        setattr(model, name, _decoded(value, tensors))
+        setattr(model, name, decoded(value, tensors))
     _check_parameters(model)
     _check_class_weight(getattr(model, "class_weight", None))
     return model
@@ -616,22 +396,26 @@ def _check_class_weight(value: Any) -> None:
     for row in value if isinstance(value, list) else [value]:
         if row is None or row == "balanced":
             continue
-        if not isinstance(row, dict) or any(_finite(weight) < 0 for weight in row.values()):
+        if not isinstance(row, dict) or any(as_finite(weight) < 0 for weight in row.values()):
             raise ModelFormatError("class_weight must hold weights that are not negative")
 
 
 def _layout(fitted: dict[str, Any]) -> NetworkLayout:
-    units = tuple(_count(width, 2**31, 1) for width in _list(fitted["units"]))
-    activations = tuple(_name(name, ACTIVATIONS) for name in _list(fitted["activations"]))
-    slopes = tuple(None if slope is None else _finite(slope) for slope in _list(fitted["slopes"]))
-    loss = _name(fitted["loss"], LOSSES)
+    units = tuple(as_count(width, 2**31, 1) for width in as_list(fitted["units"]))
+    activations = tuple(one_of(name, ACTIVATIONS) for name in as_list(fitted["activations"]))
+    slopes = tuple(
+        None if slope is None else as_finite(slope) for slope in as_list(fitted["slopes"])
+    )
+    loss = one_of(fitted["loss"], LOSSES)
     if len(units) < 2 or not len(activations) == len(slopes) == len(units) - 1:
         raise ModelFormatError("there must be one activation and one slope per layer")
     if not all(ACTIVATIONS[name].is_hidden for name in activations[:-1]):
         raise ModelFormatError("a hidden layer has the activation of an output")
     if LOSSES[loss].output_activation not in (None, activations[-1]):
         raise ModelFormatError("loss and output activation do not fit")
-    loss_parameters = tuple(_finite(number) for number in _list(fitted.get("loss_parameters", [])))
+    loss_parameters = tuple(
+        as_finite(number) for number in as_list(fitted.get("loss_parameters", []))
+    )
     if len(loss_parameters) not in (0, 1, units[-1]):
         raise ModelFormatError("there must be one parameter of the loss, or one per output")
     return NetworkLayout(
@@ -639,7 +423,7 @@ def _layout(fitted: dict[str, Any]) -> NetworkLayout:
         activations,
         slopes,
         loss,
-        _name(fitted["output_init"], ACTIVATIONS),
+        one_of(fitted["output_init"], ACTIVATIONS),
         loss_parameters,
     )
 
@@ -648,7 +432,7 @@ def _check_kinds(
     kinds: Mapping[str, tuple[str, tuple[int, ...]]], fitted: dict[str, Any], checkpoint: Any
 ) -> None:
     """Compare the arrays of the file with those that a network of these layers has."""
-    layout, dtype = _layout(fitted), _name(fitted["dtype"], ("F32", "F64"))
+    layout, dtype = _layout(fitted), one_of(fitted["dtype"], ("F32", "F64"))
     wanted: dict[str, tuple[int, ...]] = {}
     for i, (fan_in, fan_out) in enumerate(layout.shapes):
         wanted[f"coefs.{i}"], wanted[f"intercepts.{i}"] = (fan_in, fan_out), (fan_out,)
@@ -682,22 +466,22 @@ def _label(model: Any, layout: NetworkLayout, labels: Any, tensors: Mapping[str,
     if labels is None:
         return
     binarizer = LabelBinarizer()
-    classes = _unpack_classes(labels["kind"], tensors)
-    kind = _name(labels["target_type"], ("binary", "multiclass", "multilabel-indicator"))
+    classes = unpack_classes(labels["kind"], tensors)
+    kind = one_of(labels["target_type"], ("binary", "multiclass", "multilabel-indicator"))
     if n_outputs != (1 if kind == "binary" else classes.size) or (
         kind == "binary" and classes.size > 2
     ):
         raise ModelFormatError("labels and outputs are not equally many")
     binarizer.classes_ = model.classes_ = classes
     binarizer.y_type_ = kind
-    binarizer.sparse_input_ = _of(labels["is_sparse"], bool, "is_sparse")
+    binarizer.sparse_input_ = of_kind(labels["is_sparse"], bool, "is_sparse")
     model._label_binarizer = binarizer
 
 
 def _progress(row: dict[str, Any], tensors: Mapping[str, Floats]) -> Progress:
-    values: dict[str, Any] = {name: _count(row[name]) for name in _COUNTS}
+    values: dict[str, Any] = {name: as_count(row[name]) for name in _COUNTS}
     for name in _NUMBERS:
-        values[name] = None if row[name] is None else _number(row[name])
+        values[name] = None if row[name] is None else as_number(row[name])
     for name in _CURVES:
         if name in tensors:
             values[name] = tensors[name].tolist()
@@ -715,9 +499,9 @@ def _unpack_checkpoint(row: Any, tensors: Mapping[str, Floats]) -> dict[str, Any
     checkpoint: dict[str, Any] = {
         "order": tensors["checkpoint.order"].copy(),
         "held_out": None,
-        "every": _count(row["every"], smallest=1),
-        "digest": _of(row["digest"], str, "the digest"),
-        "random_state": _decoded(row["random_state"]),
+        "every": as_count(row["every"], smallest=1),
+        "digest": of_kind(row["digest"], str, "the digest"),
+        "random_state": decoded(row["random_state"]),
     }
     if "checkpoint.held_out" in tensors:
         checkpoint["held_out"] = tensors["checkpoint.held_out"].copy()

@@ -34,7 +34,6 @@ __all__ = [
     "Condition",
     "Measures",
     "Session",
-    "layer_outputs",
 ]
 
 Floats = NDArray[np.float64]
@@ -246,7 +245,6 @@ class Session:
         int
             Epochs trained.
         """
-        started = time.perf_counter()
         if self.condition is not Condition.READY:
             return 0
         first = self.epoch
@@ -256,7 +254,7 @@ class Session:
                 if self.settings.solver == "lbfgs":
                     self._run_lbfgs(int(min(max(limit, _LBFGS_ITERATIONS), 100)))
                 else:
-                    self._run_epochs(limit, started, seconds)
+                    self._run_epochs(limit, seconds)
         except DivergenceError:
             self.condition = Condition.DIVERGED
         if self.epoch >= MAX_EPOCHS:
@@ -264,27 +262,23 @@ class Session:
         self._frame = None
         return self.epoch - first
 
-    def _run_epochs(self, limit: float, started: float, seconds: float) -> None:
-        last = self.epoch + int(limit)
-        while self.epoch < last:
-            # Shuffled here: the estimators shuffle what the last epoch left, and so must we.
-            permutation = np.arange(self._order.size)
-            self._random_state.shuffle(permutation)
-            self._order = self._order[permutation]
+    def _run_epochs(self, limit: float, seconds: float) -> None:
+        progress = Progress.start(False)
+        try:
             fit_epochs(
                 self._engine,
                 self._order,
-                Progress.start(False),
+                progress,
                 self._schedule,
                 self._random_state,
-                max_iter=1,
-                shuffle=False,
+                max_iter=int(limit),
+                shuffle=True,
                 tol=0.0,
                 n_iter_no_change=np.inf,
+                time_limit=seconds,
             )
-            self.epoch += 1
-            if time.perf_counter() - started > seconds:
-                return
+        finally:
+            self.epoch += progress.n_iter
 
     def _run_lbfgs(self, n_iterations: int) -> None:
         result = fit_lbfgs(
@@ -400,50 +394,11 @@ class Session:
     def _hidden_outputs(self) -> Floats:
         """Return the output of each hidden unit at each pixel, one unit per row."""
         values, rows = self._X_coarse, [np.empty((0, COARSE * COARSE))]
-        coefs, intercepts = self.layout.unpack(self.params)
-        slopes = self.layout.slope_values(self.params)
         for layer in range(len(self.settings.hidden)):
-            values = layer_outputs(
-                values, coefs[layer], intercepts[layer], self.settings.activation, slopes[layer]
-            )
+            predict = Predictor(*self.layout.part(layer, layer + 1, self.params))
+            values = predict(kernel_data(values, np.float64), n_jobs=1)
             rows.append(values.T)
         return np.concatenate(rows)
-
-
-def layer_outputs(
-    X: Floats, weights: Floats, biases: Floats, activation: str, slope: float = np.nan
-) -> Floats:
-    """Return the outputs of a single layer.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, fan_in)
-        Inputs.
-    weights : ndarray of shape (fan_in, fan_out)
-        Weights.
-    biases : ndarray of shape (fan_out,)
-        Biases.
-    activation : str
-        Name in :data:`~fastmlp.kernels.activations.ACTIVATIONS`.
-    slope : float, default=nan
-        Slope of the activation; nan for its default.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, fan_out)
-        Outputs.
-    """
-    layout = NetworkLayout(
-        units=weights.shape,
-        activations=(activation,),
-        slopes=(None if np.isnan(slope) else slope,),
-        loss="squared_error",
-    )
-    params = layout.initial_params(np.random.RandomState(0), np.float64)
-    params[: weights.size] = weights.ravel()
-    params[weights.size : weights.size + biases.size] = biases
-    outputs: Floats = Predictor(layout, params)(kernel_data(X, np.float64), n_jobs=1)
-    return outputs
 
 
 def _fit_of_classes(y: Floats, probability: Floats) -> tuple[float, float]:

@@ -218,13 +218,13 @@ class NetworkLayout:
         """
         return params[self.n_params - len(self.learned_slopes) :]
 
-    def head(self, n_layers: int, params: Floats) -> tuple[NetworkLayout, Floats]:
-        """Return the network of the first layers alone: its outputs are hidden activations here.
+    def part(self, first: int, last: int, params: Floats) -> tuple[NetworkLayout, Floats]:
+        """Return some of the layers as a network: hidden activations are its inputs or outputs.
 
         Parameters
         ----------
-        n_layers : int
-            Layers of weights to keep, from 1.
+        first, last : int
+            Layers of weights to keep, [first, last), from 0.
         params : ndarray of shape (n_params,)
             The parameter vector. Not modified.
 
@@ -237,15 +237,16 @@ class NetworkLayout:
         """
         layout = replace(
             self,
-            units=self.units[: n_layers + 1],
-            activations=self.activations[:n_layers],
-            slopes=self.slopes[:n_layers],
+            units=self.units[first : last + 1],
+            activations=self.activations[first:last],
+            slopes=self.slopes[first:last],
             loss="squared_error",
             loss_parameters=(),
         )
         coefs, intercepts = self.unpack(params)
-        slopes = self.unpack_slopes(params)[: len(layout.learned_slopes)]
-        return layout, layout.pack(coefs[:n_layers], intercepts[:n_layers], slopes, params.dtype)
+        is_kept = [first <= layer < last for layer in self.learned_slopes]
+        slopes = self.unpack_slopes(params)[is_kept]
+        return layout, layout.pack(coefs[first:last], intercepts[first:last], slopes, params.dtype)
 
     def slope_values(self, params: Floats) -> list[float]:
         """Return the slope of each layer's activation, learned or fixed.

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from fastmlp import cli as cli_module
 from fastmlp.cli import cli
 from fastmlp.playground import server
-from fastmlp.playground.server import is_loopback, listen
+from fastmlp.playground.guard import is_loopback
+from fastmlp.playground.server import listen
 
 
 def run(*arguments):

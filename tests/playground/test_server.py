@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from fastmlp.playground import server
+from fastmlp.playground.connection import MAX_FRAMES_UNDER_WAY
 from fastmlp.playground.server import make_app
 from fastmlp.playground.session import Session
 from fastmlp.playground.settings import MAX_EPOCHS, Settings, SettingsError
@@ -309,7 +310,7 @@ def test_no_frames_without_acknowledgement(client):
         receive(socket, "status")
         socket.send_json({"type": "play"})
         receive(socket, "status")
-        for _ in range(server.MAX_FRAMES_UNDER_WAY):
+        for _ in range(MAX_FRAMES_UNDER_WAY):
             last = Frame(socket.receive_bytes()).epoch
         time.sleep(0.5)
         socket.send_json({"type": "pause"})

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.playground import session as session_module
 from fastmlp.playground.problems import compute_features, make_grid
-from fastmlp.playground.session import COARSE, FINE, Condition, Session, layer_outputs
+from fastmlp.playground.session import COARSE, FINE, Condition, Session
 from fastmlp.playground.settings import PRESETS, SOLVERS, Settings, SettingsError
 from tests import reference
 from tests.playground.frames import Frame
@@ -120,12 +120,6 @@ def test_maps_of_hidden_units_for_every_activation(name):
     shown = frame.hidden * frame.peaks[:, None, None]
     tolerance = 0.6 / 127 * np.abs(expected).max()
     np.testing.assert_allclose(shown.reshape(3, -1).T, expected, atol=tolerance)
-
-
-def test_a_layer_with_a_slope_of_its_own():
-    X = np.array([[-2.0], [2.0]])
-    outputs = layer_outputs(X, np.array([[1.0, 3.0]]), np.array([0.0, 1.0]), "leaky_relu", 0.5)
-    np.testing.assert_allclose(outputs, [[-1, -2.5], [2, 7]])
 
 
 def test_dead_units_are_shown_as_zero():

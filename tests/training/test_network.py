@@ -133,18 +133,18 @@ def test_pack_is_the_inverse_of_unpack():
     assert layout.pack(*layout.unpack(params), slopes, np.float32).dtype == np.float32
 
 
-@pytest.mark.parametrize("n_layers", [1, 2, 3])
-def test_head_is_the_network_of_the_first_layers(n_layers):
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)])
+def test_part_is_the_network_of_some_layers(first, last):
     layout = layout_of(activations=("prelu", "elu", "prelu"), slopes=(0.1, 0.2, 0.3))
     params = np.arange(layout.n_params, dtype=float)
-    head, head_params = layout.head(n_layers, params)
-    assert head.units == layout.units[: n_layers + 1]
-    assert head.activations == layout.activations[:n_layers]
-    assert head.slopes == layout.slopes[:n_layers]
-    for ours, theirs in zip(head.unpack(head_params), layout.unpack(params), strict=True):
-        for view, array in zip(ours, theirs[:n_layers], strict=True):
+    part, part_params = layout.part(first, last, params)
+    assert part.units == layout.units[first : last + 1]
+    assert part.activations == layout.activations[first:last]
+    assert part.slopes == layout.slopes[first:last]
+    for ours, theirs in zip(part.unpack(part_params), layout.unpack(params), strict=True):
+        for view, array in zip(ours, theirs[first:last], strict=True):
             np.testing.assert_array_equal(view, array)
     np.testing.assert_array_equal(
-        head.slope_values(head_params), layout.slope_values(params)[:n_layers]
+        part.slope_values(part_params), layout.slope_values(params)[first:last]
     )
-    assert not np.shares_memory(head_params, params)
+    assert not np.shares_memory(part_params, params)
