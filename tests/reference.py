@@ -289,7 +289,8 @@ class Network:
     ``slopes`` has one entry per layer of weights, the output's last; where the latter is left out,
     it is the activation's own. Where the layer's activation is ``"prelu"``, the slope is a
     parameter that training changes; elsewhere it stays as it is (and is unused, if the activation
-    has no slope).
+    has no slope). ``norms`` has, for each hidden layer, its scales and offsets, or None; left out,
+    no layer is normalised. ``dropout`` has the share of its units that training drops.
     """
 
     weights: list
@@ -297,12 +298,16 @@ class Network:
     activations: list
     out_activation: str
     slopes: np.ndarray = field(default=None)
+    norms: list = field(default_factory=list)
+    dropout: list = field(default_factory=list)
 
     def __post_init__(self):
         """Fill in each activation's own slope where none was given."""
         given = [] if self.slopes is None else list(self.slopes)
         own = [default_slope(name) or 0.0 for name in self.layer_activations[len(given) :]]
         self.slopes = np.array(given + own, dtype=self.weights[0].dtype)
+        self.norms = list(self.norms) or [None] * len(self.activations)
+        self.dropout = list(self.dropout) or [0.0] * len(self.activations)
 
     @property
     def layer_activations(self):
@@ -312,7 +317,8 @@ class Network:
     @property
     def parameters(self):
         """All arrays that training changes, in the order of the gradients of `backward`."""
-        return [*self.weights, *self.biases, self.slopes]
+        norms = [array for pair in self.norms if pair is not None for array in pair]
+        return [*self.weights, *self.biases, *norms, self.slopes]
 
 
 def initialise(layer_sizes, activations, out_activation, rng, dtype=np.float64, slopes=None):
@@ -343,15 +349,87 @@ def draw_weights(rule, fan_in, fan_out, rng):
     return rng.uniform(-np.sqrt(3 * variance), np.sqrt(3 * variance), (fan_in, fan_out))
 
 
-def forward(network, X):
-    """Return the ``z`` of every layer, and the activations of every layer, input included."""
+NORM_EPSILON = 1e-5
+
+
+def normalise(z, scales, offsets):
+    """Each row with mean 0 and variance 1, and then the learned scale and offset of each unit."""
+    deviation = np.sqrt(z.var(axis=1, keepdims=True) + NORM_EPSILON)
+    return (z - z.mean(axis=1, keepdims=True)) / deviation * scales + offsets
+
+
+def normalise_backward(z, scales, upstream):
+    """Derivatives with respect to ``z``, the scales and the offsets, the latter summed over rows.
+
+    Mean and variance depend on every ``z`` of a row, so each of the two takes a part away.
+    """
+    deviation = np.sqrt(z.var(axis=1, keepdims=True) + NORM_EPSILON)
+    normal = (z - z.mean(axis=1, keepdims=True)) / deviation
+    g = upstream * scales
+    through_mean = g.mean(axis=1, keepdims=True)
+    through_variance = normal * (g * normal).mean(axis=1, keepdims=True)
+    delta = (g - through_mean - through_variance) / deviation
+    return delta, (upstream * normal).sum(axis=0), upstream.sum(axis=0)
+
+
+def mix(number):
+    """SplitMix64: every bit of the result depends on every bit of a 64-bit number."""
+    bits = 2**64 - 1
+    z = (number + 0x9E3779B97F4A7C15) & bits
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & bits
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & bits
+    return z ^ (z >> 31)
+
+
+def is_kept(noise, layer, shape, rate):
+    """Which units of a whole batch a step of training keeps, from a hash of their places."""
+    key = mix(mix(noise) ^ layer)
+    h = (np.arange(np.prod(shape), dtype=np.uint64) * 0x9E3779B9 + key % 2**32) % 2**32
+    h ^= h >> 16
+    h = h * 0x85EBCA6B % 2**32
+    h ^= h >> 13
+    h ^= key >> 32
+    h = h * 0xC2B2AE35 % 2**32
+    h ^= h >> 16
+    return (h >= round(rate * 2**32)).reshape(shape)
+
+
+def dropout_terms(network, layer, shape, noise):
+    """What a layer's activations are multiplied by, and what is added to them then."""
+    rate = network.dropout[layer]
+    if noise is None or rate == 0:
+        return 1.0, 0.0
+    kept = is_kept(noise, layer, shape, rate)
+    rate = round(rate * 2**32) / 2**32  # that of the integers that are compared
+    if network.activations[layer] != "selu":
+        return kept / (1 - rate), 0.0
+    # Alpha dropout: what is dropped takes selu's least value, and an affine map restores mean 0
+    # and variance 1.
+    least = -SELU_SCALE * SELU_ALPHA
+    factor = 1 / np.sqrt((1 - rate) * (1 + rate * least**2))
+    return factor * kept, factor * (least * ~kept - rate * least)
+
+
+def forward(network, X, noise=None):
+    """Return the ``z`` of every layer, and the activations of every layer, input included.
+
+    ``z`` is what the activation is applied to, after any normalisation. With ``noise``, units drop
+    out as in a training step: their activations are those that the next layer sees.
+    """
     pre_activations, activations = [], [X]
-    for W, b, name, slope in zip(
+    layers = zip(
         network.weights, network.biases, network.layer_activations, network.slopes, strict=True
-    ):
-        z = activations[-1] @ W + b
+    )
+    for layer, (W, b, name, slope) in enumerate(layers):
+        z, is_hidden = activations[-1] @ W + b, layer < len(network.activations)
+        if is_hidden and network.norms[layer] is not None:
+            z = normalise(z, *network.norms[layer])
         pre_activations.append(z)
-        activations.append(activate(name, z, slope))
+        a = activate(name, z, slope)
+        if is_hidden:
+            factor, shift = dropout_terms(network, layer, a.shape, noise)
+            a = a * factor + shift
+        activations.append(a)
     return pre_activations, activations
 
 
@@ -365,21 +443,34 @@ def l2_penalty(network, alpha):
     return 0.5 * alpha * sum((W**2).sum() for W in network.weights)
 
 
-def backward(network, X, y, loss, alpha=0.0, sample_weight=None):
+def l1_penalty(network, l1):
+    """The sum of the absolute values of all weights."""
+    return l1 * sum(np.abs(W).sum() for W in network.weights)
+
+
+def clip(gradients, max_norm):
+    """Shorten a gradient to ``max_norm`` if it is longer, in place."""
+    norm = np.sqrt(sum((gradient**2).sum() for gradient in gradients))
+    if norm > max_norm:
+        for gradient in gradients:
+            gradient *= max_norm / norm
+
+
+def backward(network, X, y, loss, alpha=0.0, sample_weight=None, l1=0.0, noise=None):
     """Mean loss of a batch, and its gradient in the order of ``network.parameters``.
 
-    Both the loss and the gradient contain the L2 penalty; everything is divided by the number of
-    samples, or by the sum of their weights.
+    Both the loss and the gradient contain the penalties; everything is divided by the number of
+    samples, or by the sum of their weights. With ``noise``, units drop out.
     """
     total_weight = len(X) if sample_weight is None else np.sum(sample_weight)
-    pre_activations, activations = forward(network, X)
+    pre_activations, activations = forward(network, X, noise)
 
     loss_value, delta = loss_and_delta(
         loss, network.out_activation, pre_activations[-1], y, sample_weight, network.slopes[-1]
     )
-    loss_value += l2_penalty(network, alpha) / total_weight
+    loss_value += (l2_penalty(network, alpha) + l1_penalty(network, l1)) / total_weight
 
-    weight_gradients, bias_gradients = [], []
+    weight_gradients, bias_gradients, norm_gradients = [], [], []
     slope_gradients = np.zeros_like(network.slopes)
     if network.out_activation == "prelu":
         upstream = output_gradient(loss, y, activations[-1])
@@ -387,22 +478,33 @@ def backward(network, X, y, loss, alpha=0.0, sample_weight=None):
         slope_gradients[-1] = slope_gradient("prelu", pre_activations[-1], upstream) / total_weight
     for layer in reversed(range(len(network.weights))):
         W = network.weights[layer]
-        weight_gradients.insert(0, (activations[layer].T @ delta + alpha * W) / total_weight)
+        penalties = alpha * W + l1 * np.sign(W)
+        weight_gradients.insert(0, (activations[layer].T @ delta + penalties) / total_weight)
         bias_gradients.insert(0, delta.sum(axis=0) / total_weight)
         if layer == 0:
             break
         below = layer - 1
         name, z, upstream = network.activations[below], pre_activations[below], delta @ W.T
+        upstream = upstream * dropout_terms(network, below, upstream.shape, noise)[0]
         slope_gradients[below] = slope_gradient(name, z, upstream) / total_weight
         delta = activation_backward(name, z, upstream, network.slopes[below])
-    return loss_value, [*weight_gradients, *bias_gradients, slope_gradients]
+        if network.norms[below] is not None:
+            scales = network.norms[below][0]
+            z = activations[below] @ network.weights[below] + network.biases[below]
+            delta, of_scales, of_offsets = normalise_backward(z, scales, delta)
+            norm_gradients[:0] = [of_scales / total_weight, of_offsets / total_weight]
+    return loss_value, [*weight_gradients, *bias_gradients, *norm_gradients, slope_gradients]
 
 
-def to_inputs(network, pre_activations, delta):
+def to_inputs(network, X, delta):
     """Carry ``delta`` of the output layer down to the inputs: the gradient of each row of X."""
+    pre_activations, activations = forward(network, X)
     for layer in reversed(range(1, len(network.weights))):
         name, z, slope = network.activations[layer - 1], pre_activations[layer - 1], network.slopes
         delta = activation_backward(name, z, delta @ network.weights[layer].T, slope[layer - 1])
+        if network.norms[layer - 1] is not None:
+            z = activations[layer - 1] @ network.weights[layer - 1] + network.biases[layer - 1]
+            delta, *_ = normalise_backward(z, network.norms[layer - 1][0], delta)
     return delta @ network.weights[0].T
 
 
@@ -411,7 +513,7 @@ def input_gradients_of_loss(network, X, y, loss):
     pre_activations, _ = forward(network, X)
     logits, slope = pre_activations[-1], network.slopes[-1]
     _, delta = loss_and_delta(loss, network.out_activation, logits, y, slope=slope)
-    return to_inputs(network, pre_activations, delta)
+    return to_inputs(network, X, delta)
 
 
 def input_gradients_of_output(network, X, output, logits=False):
@@ -423,7 +525,7 @@ def input_gradients_of_output(network, X, output, logits=False):
         upstream = activation_backward(
             network.out_activation, pre_activations[-1], upstream, network.slopes[-1]
         )
-    return to_inputs(network, pre_activations, upstream)
+    return to_inputs(network, X, upstream)
 
 
 # --------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ def interrupted(model, path, n_epochs, *data, every=1, **validation):
         {"solver": "sgd", "learning_rate": "adaptive", "tol": 1, "n_iter_no_change": 2},
         {"solver": "sgd", "momentum": 0, "batch_size": 1},
         {"learning_rate": "cosine", "warmup_steps": 0.2},
+        {"dropout": 0.3, "normalization": "layer", "l1": 0.01, "max_grad_norm": 0.5},
         {"early_stopping": True, "stratify": True, "n_iter_no_change": 3, "tol": 0.1},
         {"shuffle": False, "activation": "prelu"},
         {"tol": 1, "n_iter_no_change": 8},

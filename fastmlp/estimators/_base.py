@@ -30,6 +30,7 @@ from fastmlp.estimators._validation import (
     refuse_clashes,
     validate_activation_slopes,
     validate_activations,
+    validate_dropout,
     validate_hidden_layer_sizes,
     validate_parameters,
     validate_weight_init,
@@ -120,6 +121,10 @@ class BaseMLP(
     n_iter_no_change: float
     max_fun: int
     weight_decay: float
+    dropout: Any
+    normalization: str | None
+    l1: float
+    max_grad_norm: float | None
     activation_slope: Any
     out_activation: str | None
     weight_init: Any
@@ -222,6 +227,7 @@ class BaseMLP(
         hidden = validate_hidden_layer_sizes(self.hidden_layer_sizes)
         names = validate_activations(self.activation, len(hidden), HIDDEN_ACTIVATIONS)
         slopes = validate_activation_slopes(self.activation_slope, len(hidden))
+        rates = validate_dropout(self.dropout, len(hidden))
         refuse_clashes(self, tuple(PLANS), held_out and held_out[:3])
         if not (self.scoring is None or self.scoring == "loss"):
             check_scoring(self, self.scoring)
@@ -250,7 +256,7 @@ class BaseMLP(
         if held_out is not None and held_out.X is not None:
             validation = self._validation_samples(held_out, weighting, dtype)
 
-        layout = self._make_layout(X.shape[1], hidden, names, slopes)
+        layout = self._make_layout(X.shape[1], hidden, names, slopes, rates)
         samples = Samples(X, y, self._encode_targets(y, dtype), weights)
         if resumed is None:
             self._random_state = check_random_state(self.random_state)
@@ -332,6 +338,7 @@ class BaseMLP(
         hidden: tuple[int, ...],
         activations: tuple[str, ...],
         slopes: tuple[float | None, ...],
+        dropout: tuple[float, ...] = (),
     ) -> NetworkLayout:
         loss, default = self._loss_and_output()
         output = self.out_activation or default
@@ -348,6 +355,8 @@ class BaseMLP(
             loss=loss,
             loss_parameters=self._loss_parameters(loss),
             output_init=self.activation if isinstance(self.activation, str) else activations[-1],
+            norms=(*(True,) * len(hidden), False) if self.normalization else (),
+            dropout=(*dropout, 0.0) if any(dropout) else (),
         )
 
     def _loss_parameters(self, loss: str) -> tuple[float, ...]:
@@ -373,10 +382,16 @@ class BaseMLP(
                 f"layer sizes {self._layout.units}; got {layout.units}. Fit with warm_start=False "
                 "to start anew."
             )
+        if layout.normalised != self._layout.normalised:
+            raise ValueError(
+                "warm_start and partial_fit go on with the network that was fitted before; "
+                f"normalization={self.normalization!r} was not its own. Fit with warm_start=False "
+                "to start anew."
+            )
         params = self._parameters()
         if len(layout.learned_slopes) != len(self._layout.learned_slopes):
             grown = layout.initial_params(np.random.RandomState(0), params.dtype)
-            n_common = layout.n_weights + sum(layout.units[1:])
+            n_common = layout.n_params - len(layout.learned_slopes)
             grown[:n_common] = params[:n_common]
             params, self._optimizer = grown, None
         self._layout = layout
@@ -424,6 +439,8 @@ class BaseMLP(
             batch_size=batch_size,
             n_samples=order.size,
             n_jobs=self.n_jobs,
+            l1=self.l1,
+            max_grad_norm=self.max_grad_norm,
         )
         with (
             engine,

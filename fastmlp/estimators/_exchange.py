@@ -170,6 +170,11 @@ class ExchangeMixin:
         model._validate_params()
         if not is_fitted:
             return model
+        if self._layout.normalised:
+            raise ValueError(
+                f"scikit-learn's {wanted.__name__} has no normalization; the model was fitted with "
+                "it."
+            )
         flat: Floats = self._parameters()  # type: ignore[attr-defined]
         _copy_attributes(_SHARED_ATTRIBUTES, self, model)
         _copy_attributes(_PUBLISHED_ATTRIBUTES, self, model)

@@ -65,6 +65,8 @@ class FittedMixin:
     # The estimators have these.
     n_jobs: int | None
     activation_slopes_: list[float]
+    norm_scales_: list[Floats]
+    norm_offsets_: list[Floats]
     _layout: NetworkLayout
 
     # -- the flat vector ----------------------------------------------------------------------
@@ -73,6 +75,10 @@ class FittedMixin:
         """Take a flat vector as the model's parameters, with `coefs_`, `intercepts_` as views."""
         self._params, self._predictor = params, Predictor(self._layout, params)
         self.coefs_, self.intercepts_ = self._layout.unpack(params)
+        if self._layout.normalised:
+            pairs = self._layout.unpack_norms(params)
+            self.norm_scales_ = [scales for scales, _ in pairs]
+            self.norm_offsets_ = [offsets for _, offsets in pairs]
 
     def _parameters(self) -> Floats:
         """Return the flat vector, after taking over what the user put into `coefs_`.
@@ -83,19 +89,29 @@ class FittedMixin:
         if self._holds_parameters():
             return self._params
         slopes = np.array([self.activation_slopes_[i] for i in self._layout.learned_slopes])
-        params = self._layout.pack(self.coefs_, self.intercepts_, slopes, self.coefs_[0].dtype)
+        norms = list(zip(*self._norms(), strict=True))
+        params = self._layout.pack(
+            self.coefs_, self.intercepts_, slopes, self.coefs_[0].dtype, norms
+        )
         self._hold(params)
         return params
 
+    def _norms(self) -> tuple[list[Floats], list[Floats]]:
+        """Return scales and offsets of the normalised layers, empty lists where there are none."""
+        if not self._layout.normalised:
+            return [], []
+        return self.norm_scales_, self.norm_offsets_
+
     def _holds_parameters(self) -> bool:
-        """Return whether `coefs_` and `intercepts_` still are views on the flat vector."""
+        """Return whether `coefs_` and its kin still are views on the flat vector."""
         params = self.__dict__.get("_params")
         if params is None:
             return False
         for array in self.coefs_:
             if array.base is not params:
                 return False
-        return all(array.base is params for array in self.intercepts_)
+        others = (self.intercepts_, *self._norms())
+        return all(array.base is params for arrays in others for array in arrays)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to copy or pickle, each parameter once.

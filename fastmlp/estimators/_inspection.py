@@ -290,7 +290,8 @@ class InspectionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         rows = [
             LayerSummary(
                 name, fan_in, fan_out, activation,
-                parameters=fan_in * fan_out + fan_out + (i in layout.learned_slopes),
+                parameters=(fan_in + 1 + 2 * (i in layout.normalised)) * fan_out
+                + (i in layout.learned_slopes),
             )
             for i, (name, (fan_in, fan_out), activation) in enumerate(
                 zip(names, layout.shapes, layout.activations, strict=True)

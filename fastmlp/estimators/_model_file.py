@@ -46,6 +46,7 @@ from fastmlp.estimators._encoding import (
 from fastmlp.estimators._validation import (
     validate_activation_slopes,
     validate_activations,
+    validate_dropout,
     validate_hidden_layer_sizes,
     validate_parameters,
 )
@@ -147,6 +148,8 @@ def _fitted(model: Any, tensors: dict[str, Floats]) -> dict[str, Any]:
     coefs, intercepts = layout.unpack(params)
     for i, (weights, biases) in enumerate(zip(coefs, intercepts, strict=True)):
         tensors[f"coefs.{i}"], tensors[f"intercepts.{i}"] = weights, biases
+    for i, pair in zip(layout.normalised, layout.unpack_norms(params), strict=True):
+        tensors[f"norm_scales.{i}"], tensors[f"norm_offsets.{i}"] = pair
     if layout.learned_slopes:
         tensors["slopes"] = layout.unpack_slopes(params)
     progress = model._progress
@@ -177,6 +180,8 @@ def _fitted(model: Any, tensors: dict[str, Floats]) -> dict[str, Any]:
         "loss": layout.loss,
         "output_init": layout.output_init,
         "loss_parameters": [float(number) for number in layout.loss_parameters],
+        "norms": list(layout.norms),
+        "dropout": list(layout.dropout),
         "labels": labels,
         "progress": {name: encoded(getattr(progress, name), name) for name in (*_COUNTS, *_NUMBERS)}
         | {"stop": progress.stop.value if progress.stop else None},
@@ -338,7 +343,7 @@ def _model(
     layout = _layout(fitted)
     for name, array in tensors.items():
         # Not of the optimizer: after a divergence its memory may be infinite, the weights are not.
-        is_parameter = name.startswith(("coefs.", "intercepts."))
+        is_parameter = name.startswith(("coefs.", "intercepts.", "norm_"))
         is_parameter |= name in ("slopes", "best_params")
         if is_parameter and not np.isfinite(array).all():
             raise ModelFormatError(f"{name} must be finite")
@@ -355,6 +360,7 @@ def _model(
         [tensors[f"intercepts.{i}"] for i in n_layers],
         tensors.get("slopes", np.empty(0)),
         DTYPES[fitted["dtype"]],
+        [(tensors[f"norm_scales.{i}"], tensors[f"norm_offsets.{i}"]) for i in layout.normalised],
     )
     model._layout = layout
     model._hold(params)
@@ -388,6 +394,7 @@ def _check_parameters(model: Any) -> None:
     hidden_activations = [name for name, row in ACTIVATIONS.items() if row.is_hidden]
     validate_activations(model.activation, len(hidden), hidden_activations)
     validate_activation_slopes(model.activation_slope, len(hidden))
+    validate_dropout(model.dropout, len(hidden))
     if model.scoring not in (None, "loss"):
         check_scoring(model, model.scoring)
 
@@ -418,6 +425,12 @@ def _layout(fitted: dict[str, Any]) -> NetworkLayout:
     )
     if len(loss_parameters) not in (0, 1, units[-1]):
         raise ModelFormatError("there must be one parameter of the loss, or one per output")
+    norms = tuple(of_kind(value, bool, "norms") for value in as_list(fitted.get("norms", [])))
+    dropout = tuple(as_finite(rate) for rate in as_list(fitted.get("dropout", [])))
+    if not {len(norms), len(dropout)} <= {0, len(units) - 1} or any(norms[-1:] + dropout[-1:]):
+        raise ModelFormatError("norms and dropout are of the hidden layers")
+    if not all(0 <= rate < 1 for rate in dropout):
+        raise ModelFormatError("dropout must be in [0, 1)")
     return NetworkLayout(
         units,
         activations,
@@ -425,6 +438,8 @@ def _layout(fitted: dict[str, Any]) -> NetworkLayout:
         loss,
         one_of(fitted["output_init"], ACTIVATIONS),
         loss_parameters,
+        norms,
+        dropout,
     )
 
 
@@ -436,6 +451,8 @@ def _check_kinds(
     wanted: dict[str, tuple[int, ...]] = {}
     for i, (fan_in, fan_out) in enumerate(layout.shapes):
         wanted[f"coefs.{i}"], wanted[f"intercepts.{i}"] = (fan_in, fan_out), (fan_out,)
+    for i in layout.normalised:
+        wanted[f"norm_scales.{i}"] = wanted[f"norm_offsets.{i}"] = (layout.units[i + 1],)
     if layout.learned_slopes:
         wanted["slopes"] = (len(layout.learned_slopes),)
     if (optimizer := fitted["optimizer"]) is not None:

@@ -132,6 +132,10 @@ class FitTasks:
         params = (model._params if best is None else best).copy()
         coefs, intercepts = layout.unpack(params)
         state = {"coefs_": coefs, "intercepts_": intercepts}
+        if layout.normalised:
+            pairs = layout.unpack_norms(params)
+            state["norm_scales_"] = [scales for scales, _ in pairs]
+            state["norm_offsets_"] = [offsets for _, offsets in pairs]
         if layout.learned_slopes:
             state["activation_slopes_"] = layout.slope_values(params)
         for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_"):

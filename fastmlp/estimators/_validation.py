@@ -200,6 +200,13 @@ def parameter_constraints(
             Constraint("an array-like of such numbers in increasing order", is_array_like),
         ),
         "weight_decay": (NON_NEGATIVE,),
+        "dropout": (
+            BELOW_ONE,
+            Constraint("an array-like of one such number per hidden layer", is_array_like),
+        ),
+        "normalization": (options(str, ["layer"]), NONE),
+        "l1": (NON_NEGATIVE,),
+        "max_grad_norm": (POSITIVE, NONE),
         "activation_slope": (
             NONE,
             FINITE,
@@ -391,6 +398,30 @@ def validate_activation_slopes(
     return tuple(None if slope is None else float(slope) for slope in slopes)
 
 
+def validate_dropout(dropout: object, n_hidden_layers: int) -> tuple[float, ...]:
+    """Return the share of units of each hidden layer that training drops.
+
+    Parameters
+    ----------
+    dropout : float or array-like of float of shape (n_hidden_layers,)
+        One number in [0, 1) for all hidden layers, or one for each.
+    n_hidden_layers : int
+        Number of elements of ``hidden_layer_sizes``.
+
+    Returns
+    -------
+    tuple of float
+        The shares, of length n_hidden_layers.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a number is out of range or their number is not that of the hidden layers.
+    """
+    rates = _one_per_hidden_layer("dropout", dropout, n_hidden_layers, BELOW_ONE)
+    return tuple(float(rate) for rate in rates)
+
+
 def validate_quantiles(quantile: Any) -> tuple[float, ...]:
     """Return the quantiles to predict.
 
@@ -557,6 +588,7 @@ def refuse_clashes(
                 f"warmup_steps={warmup_steps} needs a stochastic solver; solver='lbfgs' has no "
                 "learning rate."
             )
+        _refuse_with_lbfgs(estimator)
     if has_plan and learning_rate == "one_cycle" and warmup_steps:
         raise ValueError(
             f"warmup_steps={warmup_steps} cannot be combined with learning_rate='one_cycle', which "
@@ -575,6 +607,20 @@ def refuse_clashes(
         raise ValueError(
             "X_val and y_val are passed to fit, but solver='lbfgs' makes no use of validation data."
         )
+
+
+def _refuse_with_lbfgs(estimator: Any) -> None:
+    reasons = {
+        "dropout": (np.any(estimator.dropout), "searches along a line of one and the same loss"),
+        "l1": (estimator.l1 > 0, "needs a loss without corners"),
+        "max_grad_norm": (estimator.max_grad_norm is not None, "needs the gradient as it is"),
+    }
+    for name, (is_set, reason) in reasons.items():
+        if is_set:
+            raise ValueError(
+                f"{name}={getattr(estimator, name)!r} needs a stochastic solver; solver='lbfgs' "
+                f"{reason}."
+            )
 
 
 def _refuse_in_partial_fit(estimator: Any, has_plan: bool) -> None:

@@ -114,6 +114,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     weight_decay : float, default=0.01
         For ``solver="adamw"``: share of the weights, not of the biases, that each step takes
         away, times the learning rate. Apart from `alpha`, whose penalty is part of the gradient.
+    dropout : float or array-like of float, default=0.0
+        Share of a hidden layer's units, in [0, 1), that each training step sets aside at random;
+        one number, or one per hidden layer. ``"selu"`` gets alpha dropout, which keeps its mean
+        and variance. The random numbers follow from `random_state`, whatever `n_jobs` is, and
+        `loss_curve_` is that of the thinned networks. Not for ``solver="lbfgs"``.
+    normalization : {"layer"} or None, default=None
+        ``"layer"`` gives each sample's pre-activations in a hidden layer mean 0 and variance 1,
+        and then a scale and an offset per unit that are learned: deep networks train faster.
+    l1 : float, default=0.0
+        L1 penalty on the weights, divided by the size of the batch as `alpha` is. Weights that do
+        not help become small, not exactly 0. Not for ``solver="lbfgs"``.
+    max_grad_norm : float or None, default=None
+        Length of the gradient of all parameters, penalties included, to which a longer one is
+        shortened. Not for ``solver="lbfgs"``.
     activation_slope : float, array-like or None, default=None
         Slope below zero of ``"leaky_relu"`` (0.01), initial slope of ``"prelu"`` (0.25), scale
         of ``"elu"`` (1.0); one number, or one per hidden layer. None is the default in
@@ -163,6 +177,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Weights of each layer, views on one flat vector.
     intercepts_ : list of ndarray of shape (fan_out,)
         Biases of each layer, likewise.
+    norm_scales_, norm_offsets_ : list of ndarray of shape (fan_out,)
+        What hidden layers learned with ``normalization="layer"``.
     activation_slopes_ : list of float
         Slope of each layer's activation, the output's last; only where ``"prelu"`` learns one.
     n_features_in_ : int
@@ -256,6 +272,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         label_smoothing: float = 0.0,
         focal_gamma: float = 2.0,
         weight_decay: float = 0.01,
+        dropout: float | ArrayLike = 0.0,
+        normalization: str | None = None,
+        l1: float = 0.0,
+        max_grad_norm: float | None = None,
         activation_slope: Any = None,
         out_activation: str | None = None,
         weight_init: Any = None,
@@ -294,6 +314,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.label_smoothing = label_smoothing
         self.focal_gamma = focal_gamma
         self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.normalization = normalization
+        self.l1 = l1
+        self.max_grad_norm = max_grad_norm
         self.activation_slope = activation_slope
         self.out_activation = out_activation
         self.weight_init = weight_init

@@ -63,6 +63,8 @@ class Activation(NamedTuple):
         Whether hidden layers may use it.
     init_factor : float
         f in the bound sqrt(f / (fan_in + fan_out)) of scikit-learn's initialisation.
+    dropout : str
+        Name in :data:`~fastmlp.kernels.dropout.DROPOUTS` of the dropout that suits it.
     """
 
     forward: LinkedFunction
@@ -75,6 +77,7 @@ class Activation(NamedTuple):
     learns_slope: bool = False
     is_hidden: bool = True
     init_factor: float = 6.0
+    dropout: str = "dropout"
 
 
 @ACTIVATION.function
@@ -409,6 +412,7 @@ ACTIVATIONS: dict[str, Activation] = {
         selu_derivative,
         "1.0507 z if z > 0 else 1.0507 1.6733 (exp(z) - 1)",
         "1.0507 if z > 0 else a + 1.7581",
+        dropout="alpha_dropout",
     ),
     "mish": Activation(
         mish,

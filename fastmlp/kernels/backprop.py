@@ -6,7 +6,9 @@ different rows of one workspace at once.
 
 from __future__ import annotations
 
-from fastmlp._jit import inlined_kernel, kernel
+import numpy as np
+
+from fastmlp._jit import inlined_kernel, kernel, view_kernel
 from fastmlp.kernels.activations import activate, multiply_by_derivative, slope_gradient
 from fastmlp.kernels.dense import (
     bias_gradient,
@@ -16,6 +18,7 @@ from fastmlp.kernels.dense import (
     input_gradient,
     weight_gradient,
 )
+from fastmlp.kernels.dropout import drop
 from fastmlp.kernels.losses import loss_and_delta
 from fastmlp.kernels.narrow import (
     call_bias_gradient,
@@ -24,14 +27,21 @@ from fastmlp.kernels.narrow import (
     call_transpose,
     call_weight_gradient,
 )
+from fastmlp.kernels.normalization import call_normalise, call_normalise_backward
 from fastmlp.kernels.structures import (
     BACKWARD,
     BIASES,
+    DERIVE_NORM,
+    DROP,
     FORWARD,
     KEEPS_INPUT,
+    NORM,
+    NORMALISE,
     SLOPE,
+    THRESHOLD,
     UNITS,
     WEIGHTS,
+    norms_of,
     rows_of,
 )
 from fastmlp.kernels.views import view
@@ -88,7 +98,7 @@ def _slope(network, params, layer):
 
 
 @inlined_kernel
-def activate_layer(network, params, layer, start, n_rows, capacity, inputs, z):
+def activate_layer(network, params, layer, start, n_rows, workspace, z):
     """Replace the pre-activations of a layer by its activations, in place.
 
     Parameters
@@ -101,20 +111,17 @@ def activate_layer(network, params, layer, start, n_rows, capacity, inputs, z):
         Layer of weights, from 0.
     start, n_rows : int
         Rows of the workspace.
-    capacity : int
-        Rows of the workspace's matrices.
-    inputs : ndarray
-        As in `Workspace`, where the pre-activations are kept if the derivative needs them; empty
-        if there will be no derivative.
+    workspace : Workspace
+        Where the pre-activations are kept if a derivative will need them.
     z : ndarray of shape (n_rows * fan_out,)
         **Overwritten** by the activations.
     """
-    if network.layers[layer, KEEPS_INPUT] and inputs.size:
-        kept = rows_of(inputs, network.layers, capacity, layer + 1, start, n_rows)
+    layers, inputs = network.layers, workspace.inputs
+    if layers[layer, KEEPS_INPUT] and inputs.size:
+        kept = rows_of(inputs, layers, workspace.capacity, layer + 1, start, n_rows)
         for i in range(z.size):
             kept[i] = z[i]
-    n_units = network.layers[layer + 1, UNITS]
-    activate(network.layers[layer, FORWARD], n_units, _slope(network, params, layer), z)
+    activate(layers[layer, FORWARD], layers[layer + 1, UNITS], _slope(network, params, layer), z)
 
 
 @inlined_kernel
@@ -158,9 +165,19 @@ def derive_layer(network, params, layer, start, n_rows, scale, workspace, a, del
     )
 
 
+@view_kernel
+def _inputs_of(layers, layer, first_inputs, start, n_rows, workspace):
+    """Return what a layer of weights reads: what is left of the activations before it."""
+    if layer == 0:
+        return first_inputs
+    if layers[layer - 1, DROP]:
+        return rows_of(workspace.dropped, layers, workspace.capacity, layer, start, n_rows)
+    return rows_of(workspace.values, layers, workspace.capacity, layer, start, n_rows)
+
+
 @kernel
 def forward_pass(
-    network, params, data, samples, first_inputs, start, n_rows, capacity, inputs, values
+    network, params, data, samples, first_inputs, start, n_rows, workspace, noise, position
 ):
     """Compute the activations of every hidden layer and the pre-activations of the output.
 
@@ -178,10 +195,12 @@ def forward_pass(
         Inputs of these rows, for dense data.
     start, n_rows : int
         Rows of the workspace.
-    capacity : int
-        Rows of the workspace's matrices.
-    inputs, values : ndarray
-        As in `Workspace`. **Overwritten** in these rows.
+    workspace : Workspace
+        **Overwritten** in these rows of its values, and of what the backward pass will need.
+    noise : int
+        What dropout draws from.
+    position : int
+        Place of the first of these rows in its batch.
     """
     layers = network.layers
     n_layers = layers.shape[0] - 1
@@ -189,28 +208,40 @@ def forward_pass(
         fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
         weights = view(params, layers[layer, WEIGHTS], fan_in * fan_out)
         biases = view(params, layers[layer, BIASES], fan_out)
-        z = rows_of(values, layers, capacity, layer + 1, start, n_rows)
+        z = rows_of(workspace.values, layers, workspace.capacity, layer + 1, start, n_rows)
         if layer == 0 and data.forward:
             call_sparse_forward(
                 data.forward, fan_out, samples, data.indptr, data.indices, data.X, weights, biases,
                 z,
             )  # fmt: skip
         else:
-            a = first_inputs
-            if layer > 0:
-                a = rows_of(values, layers, capacity, layer, start, n_rows)
+            a = _inputs_of(layers, layer, first_inputs, start, n_rows, workspace)
             if network.narrow.forward:
                 call_forward(
                     network.narrow.forward, n_rows, fan_in, fan_out, a, weights, biases, z
                 )  # fmt: skip
             else:
                 dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z)
+        if layers[layer, NORMALISE]:
+            call_normalise(
+                layers[layer, NORMALISE],
+                fan_out,
+                view(params, layers[layer, NORM], 2 * fan_out),
+                z,
+                norms_of(workspace.norms, layers, workspace.capacity, layer + 1, start, n_rows),
+            )
         if layer < n_layers - 1:
-            activate_layer(network, params, layer, start, n_rows, capacity, inputs, z)
+            activate_layer(network, params, layer, start, n_rows, workspace, z)
+        if layers[layer, DROP]:
+            kept = rows_of(workspace.dropped, layers, workspace.capacity, layer + 1, start, n_rows)
+            drop(
+                layers[layer, DROP], noise, layer, position * fan_out, layers[layer, THRESHOLD],
+                np.int64(0), z, kept,
+            )  # fmt: skip
 
 
 @kernel
-def output_values(network, params, start, n_rows, capacity, inputs, values):
+def output_values(network, params, start, n_rows, workspace):
     """Apply the output activation to the pre-activations that `forward_pass` left.
 
     Parameters
@@ -221,14 +252,12 @@ def output_values(network, params, start, n_rows, capacity, inputs, values):
         All parameters.
     start, n_rows : int
         Rows of the workspace.
-    capacity : int
-        Rows of the workspace's matrices.
-    inputs, values : ndarray
-        As in `Workspace`. **Overwritten** in these rows of the output layer.
+    workspace : Workspace
+        **Overwritten** in these rows of the values of the output layer.
     """
     layer = network.layers.shape[0] - 2
-    out = rows_of(values, network.layers, capacity, layer + 1, start, n_rows)
-    activate_layer(network, params, layer, start, n_rows, capacity, inputs, out)
+    out = rows_of(workspace.values, network.layers, workspace.capacity, layer + 1, start, n_rows)
+    activate_layer(network, params, layer, start, n_rows, workspace, out)
 
 
 @inlined_kernel
@@ -261,7 +290,7 @@ def output_delta(network, params, start, n_rows, n_targets, scale, workspace, sl
     if turns:
         _turn(transpose, layers[layer + 1, UNITS], n_rows, values, delta)
     if not network.takes_logits:
-        activate_layer(network, params, layer, start, n_rows, capacity, workspace.inputs, values)
+        activate_layer(network, params, layer, start, n_rows, workspace, values)
     loss_and_delta(
         network.loss,
         layers[layer + 1, UNITS],
@@ -289,7 +318,7 @@ def _turn(transpose, n_rows, n_columns, matrix, room):
 
 
 @kernel
-def backward_pass(network, params, start, n_rows, scale, workspace, slope_grads):
+def backward_pass(network, params, start, n_rows, scale, workspace, noise, position, layer_grads):
     """Propagate the output's delta to every hidden layer.
 
     Parameters
@@ -301,11 +330,13 @@ def backward_pass(network, params, start, n_rows, scale, workspace, slope_grads)
     start, n_rows : int
         Rows of the workspace.
     scale : float
-        What gradients of learned slopes are multiplied by: 1 / sum of the batch's weights.
+        What gradients of slopes and norms are multiplied by: 1 / sum of the batch's weights.
     workspace : Workspace
         **Overwritten** in these rows of its deltas.
-    slope_grads : ndarray of shape (n_params,)
-        The entries of learned slopes are **added to**.
+    noise, position : int
+        As for `forward_pass`.
+    layer_grads : ndarray of shape (n_params,)
+        The entries of learned slopes and norms are **added to**.
     """
     layers, capacity = network.layers, workspace.capacity
     for layer in range(layers.shape[0] - 2, 0, -1):
@@ -319,10 +350,26 @@ def backward_pass(network, params, start, n_rows, scale, workspace, slope_grads)
             )
         else:
             input_gradient(n_rows, fan_in, fan_out, delta_out, weights, delta)
+        if layers[layer - 1, DROP]:
+            drop(
+                layers[layer - 1, DROP], noise, layer - 1, position * fan_in,
+                layers[layer - 1, THRESHOLD], np.int64(1), delta, delta,
+            )  # fmt: skip
         a = rows_of(workspace.values, layers, capacity, layer, start, n_rows)
         derive_layer(
-            network, params, layer - 1, start, n_rows, scale, workspace, a, delta, slope_grads
+            network, params, layer - 1, start, n_rows, scale, workspace, a, delta, layer_grads
         )
+        if layers[layer - 1, DERIVE_NORM]:
+            offset = layers[layer - 1, NORM]
+            call_normalise_backward(
+                layers[layer - 1, DERIVE_NORM],
+                fan_in,
+                scale,
+                view(params, offset, 2 * fan_in),
+                norms_of(workspace.norms, layers, capacity, layer, start, n_rows),
+                delta,
+                view(layer_grads, offset, 2 * fan_in),
+            )
 
 
 @kernel
@@ -367,9 +414,7 @@ def layer_gradients(
             data.indptr, data.indices, data.X, delta, out,
         )  # fmt: skip
     elif unit < last:
-        a = first_inputs
-        if layer > 0:
-            a = rows_of(workspace.values, layers, capacity, layer, start, n_rows)
+        a = _inputs_of(layers, layer, first_inputs, start, n_rows, workspace)
         if network.narrow.weight_gradient:
             call_weight_gradient(
                 network.narrow.weight_gradient, n_rows, fan_in, fan_out, scale, beta, a, delta, out

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp._jit import entry_point, kernel, view_kernel
+from fastmlp._jit import entry_point, inlined_kernel, kernel, view_kernel
 from fastmlp.kernels.backprop import (
     backward_pass,
     forward_pass,
@@ -22,7 +22,17 @@ from fastmlp.kernels.backprop import (
 )
 from fastmlp.kernels.narrow import NOT_NARROW
 from fastmlp.kernels.optimizers import update
-from fastmlp.kernels.structures import BIASES, START, UNITS, WEIGHTS, Data, Network, rows_of
+from fastmlp.kernels.penalties import call_add_l1_gradient, call_sum_of_squares
+from fastmlp.kernels.structures import (
+    BIASES,
+    START,
+    UNITS,
+    WEIGHTS,
+    Data,
+    Network,
+    Workspace,
+    rows_of,
+)
 from fastmlp.kernels.team import is_called_off, share, wait_for_all
 from fastmlp.kernels.views import view
 
@@ -35,14 +45,15 @@ _GRAIN = 16
 
 @entry_point
 def run_batches(
-    network, data, order, in_order, batch_size, first, last, rates, totals, step, params, workspace,
-    team, thread, losses,
+    network, data, order, in_order, batch_size, first, last, rates, totals, noise, step, params,
+    workspace, team, thread, losses,
 ):  # fmt: skip
     r"""Train on the batches [first, last) of an epoch.
 
     Batch k holds the samples ``order[k * batch_size : (k + 1) * batch_size]``. For each, with
     :math:`S` the sum of its sample weights, the gradient is that of
-    :math:`\frac1S \sum_i w_i L_i + \frac{\alpha}{2S} \|W\|^2`. A batch whose weights are all
+    :math:`\frac1S \sum_i w_i L_i + \frac{\alpha}{2S} \|W\|^2 + \frac{\lambda}S \|W\|_1`,
+    shortened to the largest norm that is allowed, if there is one. A batch whose weights are all
     zero is skipped.
 
     Parameters
@@ -63,6 +74,8 @@ def run_batches(
         What the optimizer is given as the rates of each step.
     totals : ndarray of float64, shape (last - first,)
         S of each batch.
+    noise : int
+        What dropout draws from in the epoch's batch 0; 1 more in each that follows.
     step : Step
         The optimizer. Its memory is **overwritten**.
     params : ndarray of shape (n_params,)
@@ -75,9 +88,10 @@ def run_batches(
         Which thread this is, from 0.
     losses : ndarray of float64, shape (n_shards + n_threads, 8)
         At [:, 0] the parts of the sum over batches of batch loss times batch rows are **added**:
-        one part per shard for the data, one per thread for the penalty.
+        one part per shard for the data, one per thread for the penalty. At [n_shards:, 1] threads
+        tell each other the squares of their gradients.
     """
-    n_shards = workspace.gradients.shape[0]
+    n_shards = workspace.gradients.size // params.size
     number = params.dtype.type
     for batch in range(first, last):
         begin = batch * batch_size
@@ -85,12 +99,12 @@ def run_batches(
         total = totals[batch - first]
         if total == 0:
             continue
-        scale, l2 = number(1.0 / total), number(step.alpha / total)
+        scale = number(1.0 / total)
         n_parts = team.size if team.shares_parameters else n_shards
         for part in range(thread, n_parts, team.size):
             loss = _forward_backward(
-                network, data, order, in_order, begin, n_rows, part, n_parts, scale, params,
-                workspace, team,
+                network, data, order, in_order, begin, n_rows, part, n_parts, scale, noise + batch,
+                params, workspace, team,
             )  # fmt: skip
             if not team.shares_parameters:
                 losses[part, 0] += n_rows / total * loss
@@ -102,14 +116,14 @@ def run_batches(
                     n_rows / total * _sum(view(workspace.terms, 0, n_rows * network.n_terms))
                 )
             penalty = _update_layers(
-                network, data, order, in_order, begin, n_rows, scale, rates[batch - first], l2,
-                step, params, workspace, team, thread,
+                network, data, order, in_order, begin, n_rows, scale, rates[batch - first], total,
+                step, params, workspace, team, thread, losses,
             )  # fmt: skip
         else:
             penalty = _update_slice(
-                network, rates[batch - first], l2, step, params, workspace, team, thread
+                network, rates[batch - first], total, step, params, workspace, team, thread
             )
-        losses[n_shards + thread, 0] += n_rows / total * 0.5 * step.alpha * penalty
+        losses[n_shards + thread, 0] += n_rows / total * penalty
         if not wait_for_all(team.size, team.barrier):
             return
 
@@ -135,7 +149,7 @@ def _first_inputs(network, data, in_order, position, row, n_rows, gathered):
 
 @kernel
 def _forward_backward(
-    network, data, order, in_order, begin, n_rows, part, n_parts, scale, params, workspace,
+    network, data, order, in_order, begin, n_rows, part, n_parts, scale, noise, params, workspace,
     team,
 ):  # fmt: skip
     """Run one part of a batch forward and its errors back to the first layer.
@@ -150,10 +164,10 @@ def _forward_backward(
     n_layers = layers.shape[0] - 1
     position, stop = share(n_rows, _GRAIN, part, n_parts)
     row, row_stop, beta, loss = position, stop, number(1), 0.0
-    grads = workspace.gradients[0]
+    grads = view(workspace.gradients, 0, params.size)
     if not team.shares_parameters:
         row, row_stop = share(workspace.capacity, _GRAIN, part, n_parts)
-        grads = workspace.gradients[part]
+        grads = view(workspace.gradients, part * params.size, params.size)
         beta = number(0)
         for i in range(layers[n_layers - 1, BIASES], params.size):
             grads[i] = beta
@@ -169,11 +183,10 @@ def _forward_backward(
             network, data, in_order, begin + position, row, n_piece, workspace.gathered
         )
         forward_pass(
-            network, params, data, samples, inputs, row, n_piece, workspace.capacity,
-            workspace.inputs, workspace.values,
-        )  # fmt: skip
+            network, params, data, samples, inputs, row, n_piece, workspace, noise, position
+        )
         output_delta(network, params, row, n_piece, data.n_targets, scale, workspace, grads)
-        backward_pass(network, params, row, n_piece, scale, workspace, grads)
+        backward_pass(network, params, row, n_piece, scale, workspace, noise, position, grads)
         if not team.shares_parameters:
             for layer in range(n_layers):
                 layer_gradients(
@@ -188,18 +201,20 @@ def _forward_backward(
 
 @kernel
 def _update_layers(
-    network, data, order, in_order, begin, n_rows, scale, rates, l2, step, params, workspace, team,
-    thread,
+    network, data, order, in_order, begin, n_rows, scale, rates, total, step, params, workspace,
+    team, thread, losses,
 ):  # fmt: skip
     """Compute the gradient of this thread's rows of each weight matrix and update them at once.
 
-    They are then still in this core's cache. Returns the sum of squares of the old weights.
+    They are then still in this core's cache; where the norm of the whole gradient is limited, they
+    must wait for each other. Returns the penalty on the old weights.
     """
-    zero = params.dtype.type(0)
-    layers, grads = network.layers, workspace.gradients[0]
+    zero, one = params.dtype.type(0), params.dtype.type(1)
+    layers = network.layers
+    grads = view(workspace.gradients, 0, params.size)
     samples = view(order, begin, n_rows)
     inputs = _first_inputs(network, data, in_order, begin, np.int64(0), n_rows, workspace.gathered)
-    penalty = 0.0
+    penalty, squares = 0.0, 0.0
     for layer in range(layers.shape[0] - 2, -1, -1):
         fan_out = layers[layer + 1, UNITS]
         unit, last = share(layers[layer, UNITS], _GRAIN, thread, team.size)
@@ -208,37 +223,108 @@ def _update_layers(
             network, data, samples, inputs, layer, np.int64(0), n_rows, scale, zero, workspace,
             unit, last, grads, with_biases,
         )  # fmt: skip
-        start = layers[layer, WEIGHTS] + unit * fan_out
-        penalty += _update(step, rates, l2, grads, params, start, (last - unit) * fan_out)
-        if with_biases:
-            _update(step, rates, zero, grads, params, layers[layer, BIASES], fan_out)
+        start, size = layers[layer, WEIGHTS] + unit * fan_out, (last - unit) * fan_out
+        penalty += _add_l1(step, total, grads, params, start, size)
+        if step.sum_squares:
+            squares += _sum_squares(step, total, grads, params, start, size)
+            if with_biases:
+                squares += _sum_squares(step, np.inf, grads, params, layers[layer, BIASES], fan_out)
+        else:
+            penalty += _update(step, rates, total, one, grads, params, start, size)
+            if with_biases:
+                _update(step, rates, np.inf, one, grads, params, layers[layer, BIASES], fan_out)
+    if step.sum_squares:
+        first = losses.shape[0] - team.size
+        losses[first + thread, 1] = squares
+        if not wait_for_all(team.size, team.barrier):
+            return penalty
+        squares = 0.0
+        for other in range(team.size):
+            squares += losses[first + other, 1]
+        factor = params.dtype.type(_clipping(step, squares))
+        for layer in range(layers.shape[0] - 2, -1, -1):
+            fan_out = layers[layer + 1, UNITS]
+            unit, last = share(layers[layer, UNITS], _GRAIN, thread, team.size)
+            start, size = layers[layer, WEIGHTS] + unit * fan_out, (last - unit) * fan_out
+            penalty += _update(step, rates, total, factor, grads, params, start, size)
+            if layer % team.size == thread:
+                _update(step, rates, np.inf, factor, grads, params, layers[layer, BIASES], fan_out)
     return penalty
 
 
 @kernel
-def _update(step, rates, l2, grads, params, start, size):
-    return update(
-        step.optimizer, step.hyper, rates, l2, view(grads, start, size), view(params, start, size),
-        step.slots, start,
+def _add_l1(step, total, grads, params, start, size):
+    """Add the gradient of the L1 penalty, if any; return the penalty times the batch's weight."""
+    if not step.add_l1:
+        return 0.0
+    return step.l1 * call_add_l1_gradient(
+        step.add_l1, params.dtype.type(step.l1 / total),
+        view(params, start, size), view(grads, start, size),
     )  # fmt: skip
 
 
 @kernel
-def _update_slice(network, rates, l2, step, params, workspace, team, thread):
+def _sum_squares(step, total, grads, params, start, size):
+    """Return the sum of squares of the complete gradient; `total` is inf without L2 penalty."""
+    return call_sum_of_squares(
+        step.sum_squares, params.dtype.type(step.alpha / total),
+        view(params, start, size), view(grads, start, size),
+    )  # fmt: skip
+
+
+@inlined_kernel
+def _clipping(step, squares):
+    """Return what shortens the gradient to its largest norm; nan where it is nan."""
+    norm = np.sqrt(squares)
+    return 1.0 if norm <= step.max_norm else step.max_norm / norm
+
+
+@kernel
+def _update(step, rates, total, factor, grads, params, start, size):
+    """Update some parameters; return their L2 penalty, times the batch's weight, before that.
+
+    `total` is inf for biases and the like, which have none.
+    """
+    some = view(grads, start, size)
+    if factor != 1:
+        for i in range(size):
+            some[i] *= factor
+    l2 = params.dtype.type(step.alpha / total) * factor
+    squares = update(
+        step.optimizer, step.hyper, rates, l2, some, view(params, start, size), step.slots, start
+    )
+    return 0.5 * step.alpha * squares
+
+
+@kernel
+def _update_slice(network, rates, total, step, params, workspace, team, thread):
     """Add up the shards' gradients for this thread's slice of the parameters, and update it.
 
-    Returns the sum of squares of the old weights of the slice.
+    Returns the penalty on the old weights of the slice.
     """
     start, stop = share(params.size, _GRAIN, thread, team.size)
-    grads = workspace.gradients[0]
+    grads = view(workspace.gradients, 0, params.size)
     # Always in the same order, whoever does it.
-    for shard in range(1, workspace.gradients.shape[0]):
-        other = workspace.gradients[shard]
+    for shard in range(1, workspace.gradients.size // params.size):
+        other = view(workspace.gradients, shard * params.size, params.size)
         for i in range(start, stop):
             grads[i] += other[i]
     middle = min(max(start, network.n_weights), stop)
-    penalty = _update(step, rates, l2, grads, params, start, middle - start)
-    _update(step, rates, params.dtype.type(0), grads, params, middle, stop - middle)
+    penalty = _add_l1(step, total, grads, params, start, middle - start)
+    factor = params.dtype.type(1)
+    if step.sum_squares:
+        # Everybody adds up everything, so that the sum does not depend on who shares it.
+        if not wait_for_all(team.size, team.barrier):
+            return penalty
+        squares = _sum_squares(step, total, grads, params, np.int64(0), network.n_weights)
+        squares += _sum_squares(
+            step, np.inf, grads, params, network.n_weights, params.size - network.n_weights
+        )
+        factor = params.dtype.type(_clipping(step, squares))
+        if not wait_for_all(team.size, team.barrier):
+            return penalty
+    penalty += _update(step, rates, total, factor, grads, params, start, middle - start)
+    _update(step, rates, np.inf, factor, grads, params, middle, stop - middle)
     return penalty
 
 
@@ -279,6 +365,10 @@ def predict(
     n_units = layers[n_layers, START] + n_outputs
     capacity = values.size // n_units
     nowhere = view(values, 0, 0)
+    workspace = Workspace(
+        capacity, nowhere, values, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere,
+        nowhere,
+    )  # fmt: skip
     network = Network(layers, slopes, 0, 0, nowhere, 0, 0, NOT_NARROW)
     data = Data(X, indptr, indices, nowhere, 0, nowhere, sparse_forward, 0)
     for position in range(begin, end, capacity):
@@ -290,9 +380,10 @@ def predict(
         if samples.size:
             some = view(samples, position - begin, n_rows)
         forward_pass(
-            network, params, data, some, inputs, np.int64(0), n_rows, capacity, nowhere, values
-        )
-        output_values(network, params, np.int64(0), n_rows, capacity, nowhere, values)
+            network, params, data, some, inputs, np.int64(0), n_rows, workspace, np.int64(0),
+            np.int64(0),
+        )  # fmt: skip
+        output_values(network, params, np.int64(0), n_rows, workspace)
         outputs = rows_of(values, layers, capacity, n_layers, np.int64(0), n_rows)
         piece = view(out, position * n_outputs, n_rows * n_outputs)
         for i in range(outputs.size):

@@ -164,7 +164,7 @@ def _step(
     _forward_rest(network, params, number(scale), scratch, workspace)
     output_delta(
         network, params, np.int64(0), np.int64(1), data.n_targets, number(1), workspace,
-        workspace.gradients[0],
+        workspace.gradients,
     )  # fmt: skip
     for j in range(network.n_terms):
         losses[0, 0] += workspace.terms[j]
@@ -385,9 +385,7 @@ def _forward_rest(network, params, scale, scratch, workspace):
     row, one_row = np.int64(0), np.int64(1)
     for layer in range(1, layers.shape[0] - 1):
         a = rows_of(workspace.values, layers, capacity, layer, row, one_row)
-        activate_layer(
-            network, params, layer - 1, row, one_row, capacity, workspace.inputs, a
-        )  # fmt: skip
+        activate_layer(network, params, layer - 1, row, one_row, workspace, a)
         z = rows_of(workspace.values, layers, capacity, layer + 1, row, one_row)
         biases = view(params, layers[layer, BIASES], z.size)
         if _is_turned(a.size, z.size):
@@ -476,7 +474,7 @@ def _backward_rest(network, params, scale, lazy_rate, rate, scratch, workspace):
         size += float(length) * float(norm)
         derive_layer(
             network, params, layer - 1, row, one_row, rate, workspace, a, delta_in,
-            workspace.gradients[0],
+            workspace.gradients,
         )  # fmt: skip
     return along, size
 

@@ -16,14 +16,17 @@ from fastmlp._jit import view_kernel
 from fastmlp.kernels.narrow import Narrow
 from fastmlp.kernels.views import view
 
-__all__ = ["Data", "Network", "Scratch", "Step", "Team", "Workspace", "rows_of"]
+__all__ = ["Data", "Network", "Scratch", "Step", "Team", "Workspace", "norms_of", "rows_of"]
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
 
 # Columns of Network.layers.
-UNITS, START, WEIGHTS, BIASES, FORWARD, BACKWARD, KEEPS_INPUT, IS_SPARSE, SLOPE = range(9)
-N_COLUMNS = 9
+(
+    UNITS, START, WEIGHTS, BIASES, FORWARD, BACKWARD, KEEPS_INPUT, IS_SPARSE, SLOPE,
+    NORM, NORMALISE, DERIVE_NORM, DROP, THRESHOLD,
+) = range(14)  # fmt: skip
+N_COLUMNS = 14
 
 
 class Network(NamedTuple):
@@ -31,7 +34,7 @@ class Network(NamedTuple):
 
     Attributes
     ----------
-    layers : ndarray of int64, shape (L + 1, 9)
+    layers : ndarray of int64, shape (L + 1, 14)
         Row l is about layer l, the inputs being layer 0: UNITS, its width; START, the units of the
         hidden layers before it. And about the layer of weights that leads from it to the next:
         WEIGHTS and BIASES, where they start in the flat parameter vector; FORWARD and BACKWARD,
@@ -104,16 +107,21 @@ class Workspace(NamedTuple):
         Rows of a batch that fit.
     gathered : ndarray of shape (capacity * n_features,) or (0,)
         Dense inputs of a batch whose samples are not next to each other.
-    values, deltas, inputs : ndarray of shape (capacity * units of all layers but the inputs,)
+    values, deltas, inputs, dropped : ndarray of shape (capacity * units of all layers but the \
+            inputs,)
         Per layer of the network, a matrix of `capacity` rows, which `rows_of` finds: activations;
-        gradients of the loss with respect to the pre-activations; pre-activations that were kept.
-        Prediction needs `values` only, and without a layer that keeps its input, `inputs` is empty.
+        gradients of the loss with respect to the pre-activations; pre-activations that were kept;
+        activations after dropout. Prediction needs `values` only; `inputs` and `dropped` are empty
+        where no layer keeps its input or has dropout.
+    norms : ndarray of shape (capacity * (units of all layers but the inputs + L),) or (0,)
+        Per layer, what the derivative of its normalisation needs of each row, which `norms_of`
+        finds.
     targets, terms : ndarray of shape (capacity * n_outputs,)
         Targets of a batch, and its terms of the loss.
     weights : ndarray of shape (capacity,)
         Its sample weights.
-    gradients : ndarray of shape (n_shards, n_params)
-        One mean gradient per shard of a batch.
+    gradients : ndarray of shape (n_shards * n_params,)
+        One mean gradient per shard of a batch, one after another.
     """
 
     capacity: int
@@ -121,6 +129,8 @@ class Workspace(NamedTuple):
     values: Floats
     deltas: Floats
     inputs: Floats
+    dropped: Floats
+    norms: Floats
     targets: Floats
     terms: Floats
     weights: Floats
@@ -172,14 +182,24 @@ class Step(NamedTuple):
         Its hyperparameters.
     slots : ndarray of shape (n_slots, n_params)
         Its memory.
-    alpha : float
-        L2 penalty, as float64.
+    alpha, l1 : float
+        L2 and L1 penalty, as float64.
+    add_l1 : int
+        Address of `add_l1_gradient`; 0 where there is no such penalty.
+    max_norm : float
+        Largest norm of the gradient, as float64.
+    sum_squares : int
+        Address of `sum_of_squares`; 0 where the norm has no limit.
     """
 
     optimizer: int
     hyper: NDArray[np.float64]
     slots: Floats
     alpha: float
+    l1: float
+    add_l1: int
+    max_norm: float
+    sum_squares: int
 
 
 class Team(NamedTuple):
@@ -225,3 +245,32 @@ def rows_of(matrices, layers, capacity, layer, start, n_rows):
     """
     units = layers[layer, UNITS]
     return view(matrices, capacity * layers[layer, START] + start * units, n_rows * units)
+
+
+@view_kernel
+def norms_of(norms, layers, capacity, layer, start, n_rows):
+    """Return what was kept of the normalisation of some rows of a layer as a 1-D view.
+
+    Parameters
+    ----------
+    norms : ndarray
+        Of a `Workspace`.
+    layers : ndarray
+        Of the `Network`.
+    capacity : int
+        Rows of each matrix.
+    layer : int
+        Layer, from 1.
+    start, n_rows : int
+        The rows.
+
+    Returns
+    -------
+    ndarray of shape (n_rows * (units + 1),) or (0,)
+        A view; empty where `norms` is.
+    """
+    width = layers[layer, UNITS] + 1
+    if not norms.size:
+        return norms
+    first = capacity * (layers[layer, START] + layer - 1)
+    return view(norms, first + start * width, n_rows * width)

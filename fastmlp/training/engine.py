@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastmlp.kernels.epoch import predict, run_batches
 from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
 from fastmlp.kernels.stochastic import run_samples
 from fastmlp.kernels.structures import Data, Step, Team
 from fastmlp.training.data import n_samples_of
@@ -102,6 +103,15 @@ class Engine:
         Samples per epoch.
     n_jobs : int or None
         As for `reserve_threads`.
+    l1 : float, default=0.0
+        L1 penalty.
+    max_grad_norm : float or None, default=None
+        Length to which a longer gradient is shortened; None is any.
+
+    Attributes
+    ----------
+    has_noise : bool
+        Whether training draws random numbers.
     """
 
     def __init__(
@@ -116,8 +126,11 @@ class Engine:
         batch_size: int,
         n_samples: int,
         n_jobs: int | None = None,
+        l1: float = 0.0,
+        max_grad_norm: float | None = None,
     ) -> None:
         self.params = params
+        self.has_noise = any(layout.dropout)
         self.n_samples = n_samples
         # All samples in one step: their order is free, and none need be gathered.
         self.is_whole_batch = batch_size >= n_samples_of(data, layout.units[0])
@@ -138,7 +151,16 @@ class Engine:
         row = OPTIMIZERS[optimizer.name]
         values = [hyperparameters[name] for name in row.hyperparameters]
         hyper = np.array([*values, layout.n_weights], np.float64)
-        self._step = Step(row.function.address(params.dtype), hyper, optimizer.slots, float(alpha))
+        self._step = Step(
+            row.function.address(params.dtype),
+            hyper,
+            optimizer.slots,
+            float(alpha),
+            float(l1),
+            add_l1_gradient.address(params.dtype) if l1 else 0,
+            np.inf if max_grad_norm is None else float(max_grad_norm),
+            0 if max_grad_norm is None else sum_of_squares.address(params.dtype),
+        )
         self._correct, self._hyper, self._count = row.correct, hyper, optimizer.count
         self._batch_starts = np.arange(0, self.n_samples, batch_size)
         self._steps = np.arange(1, self.n_batches + 1)
@@ -149,7 +171,11 @@ class Engine:
         smallest = float(weights.min()) if weights.size else 1.0
         self._largest_rate = np.inf if alpha == 0 else smallest / (2 * alpha)
         self._may_run_samples = (
-            batch_size == 1 and optimizer.name == "sgd" and not layout.learned_slopes
+            batch_size == 1
+            and optimizer.name == "sgd"
+            and layout.is_plain
+            and not l1
+            and max_grad_norm is None
         )
         self._batches_per_call = max(1, min(self.n_batches, 4))
         # run_samples rounds differently at the end of each call: where it ends must not depend on
@@ -195,7 +221,9 @@ class Engine:
         """
         self._held.close()
 
-    def run_epoch(self, order: NDArray[np.int64], in_order: bool, rates: Floats) -> float:
+    def run_epoch(
+        self, order: NDArray[np.int64], in_order: bool, rates: Floats, seed: int = 0
+    ) -> float:
         """Train on every batch once.
 
         Parameters
@@ -206,6 +234,8 @@ class Engine:
             Whether `order` counts up from 0.
         rates : ndarray of float64, shape (n_batches,)
             Learning rate of each step.
+        seed : int, default=0
+            In [0, 2^31): what dropout draws from.
 
         Returns
         -------
@@ -223,7 +253,7 @@ class Engine:
                 self._run_together(run_samples, arguments, losses)
             self._count += self.n_batches
         else:
-            self._run_batches(order, in_order, rates, losses)
+            self._run_batches(order, in_order, rates, (seed << 32) + int(self._count[0]), losses)
         data_loss = losses[: self._plan.n_shards, 0].sum() * self._layout.loss_scale
         return float((data_loss + losses[self._plan.n_shards :, 0].sum()) / self.n_samples)
 
@@ -245,7 +275,7 @@ class Engine:
             A view that the next call overwrites.
         """
         loss = self.run_epoch(order, True, np.ones(1))
-        return loss, self._workspace.gradients[0]
+        return loss, self._workspace.gradients[: self.params.size]
 
     def _run_together(
         self, kernel: Callable[..., None], arguments: tuple[Any, ...], losses: Floats
@@ -253,7 +283,7 @@ class Engine:
         self._threads.run(lambda thread: kernel(*arguments, thread, losses), ends_together=True)
 
     def _run_batches(
-        self, order: NDArray[np.int64], in_order: bool, rates: Floats, losses: Floats
+        self, order: NDArray[np.int64], in_order: bool, rates: Floats, noise: int, losses: Floats
     ) -> None:
         """Run all batches, in calls short enough for a signal to be noticed between them."""
         totals, steps = self._totals, self._steps
@@ -271,8 +301,8 @@ class Engine:
             last = min(first + self._batches_per_call, self.n_batches)
             arguments = (
                 self._network, self._data, order, in_order, self._batch_size, first, last,
-                rates[first:last], totals[first:last], self._step, self.params, self._workspace,
-                self._team,
+                rates[first:last], totals[first:last], noise, self._step, self.params,
+                self._workspace, self._team,
             )  # fmt: skip
             started = time.perf_counter()
             self._run_together(run_batches, arguments, losses)

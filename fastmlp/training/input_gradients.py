@@ -63,6 +63,8 @@ def input_gradients_of_loss(
         units=(rows, *layout.units),
         activations=("identity", *layout.activations),
         slopes=(None, *layout.slopes),
+        norms=(False, *layout.norms) if layout.norms else (),
+        dropout=(),
     )
     inputs = np.zeros(rows * n_features, dtype)
     first, last = params[: layout.n_weights], params[layout.n_weights :]
@@ -140,7 +142,7 @@ def input_gradients_of_output(
     coefs, intercepts = layout.unpack(params)
     coefs[-1], intercepts[-1] = coefs[-1][:, [output]], intercepts[-1][[output]]
     slopes = layout.unpack_slopes(params)[: len(narrow.learned_slopes)]
-    params = narrow.pack(coefs, intercepts, slopes, dtype)
+    params = narrow.pack(coefs, intercepts, slopes, dtype, layout.unpack_norms(params))
     targets = np.full((n_samples, 1), -_FAR[dtype], dtype)
     gradients = input_gradients_of_loss(narrow, params, X, targets, n_jobs)
     gradients /= _FAR[dtype]

@@ -11,17 +11,24 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.dropout import DROPOUTS, threshold_of
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.narrow import NOT_NARROW, narrow_addresses
+from fastmlp.kernels.normalization import normalise, normalise_backward
 from fastmlp.kernels.structures import (
     BACKWARD,
     BIASES,
+    DERIVE_NORM,
+    DROP,
     FORWARD,
     IS_SPARSE,
     KEEPS_INPUT,
     N_COLUMNS,
+    NORM,
+    NORMALISE,
     SLOPE,
     START,
+    THRESHOLD,
     UNITS,
     WEIGHTS,
     Network,
@@ -38,8 +45,9 @@ WeightInit = str | tuple[Sequence[Floats], Sequence[Floats]] | None
 class NetworkLayout:
     r"""A multilayer perceptron whose parameters are one contiguous vector.
 
-    The vector is :math:`[W_0 | W_1 | \dots | b_0 | b_1 | \dots | s]`: all weights, layer by
-    layer, each of shape (fan_in, fan_out) in C order, then all biases, then the learned slopes.
+    The vector is :math:`[W_0 | W_1 | \dots | b_0 | b_1 | \dots | \gamma_0 | \beta_0 | \dots | s]`:
+    all weights, layer by layer, each of shape (fan_in, fan_out) in C order, then all biases, then
+    scales and offsets of the layers that are normalised, then the learned slopes.
 
     Parameters
     ----------
@@ -57,6 +65,10 @@ class NetworkLayout:
         layers'.
     loss_parameters : tuple of float, default=()
         The loss's own parameter, one for all outputs or one for each; empty for its default.
+    norms : tuple of bool, default=()
+        For each layer of weights, whether its pre-activations are normalised; empty: none are.
+    dropout : tuple of float, default=()
+        For each layer of weights, the share of its activations that training drops; empty: none.
     """
 
     units: tuple[int, ...]
@@ -65,6 +77,8 @@ class NetworkLayout:
     loss: str
     output_init: str = "identity"
     loss_parameters: tuple[float, ...] = ()
+    norms: tuple[bool, ...] = ()
+    dropout: tuple[float, ...] = ()
 
     @property
     def n_layers(self) -> int:
@@ -87,9 +101,20 @@ class NetworkLayout:
         return tuple(i for i, name in enumerate(self.activations) if ACTIVATIONS[name].learns_slope)
 
     @cached_property
+    def is_plain(self) -> bool:
+        """Whether weights and biases are all that is learned, without noise."""
+        return not (self.learned_slopes or any(self.norms) or any(self.dropout))
+
+    @cached_property
     def n_params(self) -> int:
         """Length of the parameter vector."""
-        return self.n_weights + sum(self.units[1:]) + len(self.learned_slopes)
+        n_norms = sum(2 * self.units[layer + 1] for layer in self.normalised)
+        return self.n_weights + sum(self.units[1:]) + n_norms + len(self.learned_slopes)
+
+    @cached_property
+    def normalised(self) -> tuple[int, ...]:
+        """Which layers of weights have normalised pre-activations."""
+        return tuple(i for i, is_normalised in enumerate(self.norms) if is_normalised)
 
     @property
     def loss_scale(self) -> float:
@@ -178,8 +203,9 @@ class NetworkLayout:
         intercepts: Sequence[Floats],
         slopes: Floats,
         dtype: DTypeLike,
+        norms: Sequence[tuple[Floats, Floats]] | None = None,
     ) -> Floats:
-        """Return the parameter vector of given weights, biases and learned slopes.
+        """Return the parameter vector of given weights, biases, learned slopes and norms.
 
         Parameters
         ----------
@@ -189,6 +215,8 @@ class NetworkLayout:
             The learned slopes.
         dtype : dtype
             Type of the result.
+        norms : sequence of (scales, offsets) or None, default=None
+            One pair of arrays of shape (fan_out,) per normalised layer; None is 1 and 0.
 
         Returns
         -------
@@ -196,6 +224,8 @@ class NetworkLayout:
             A new vector.
         """
         params = np.empty(self.n_params, dtype)
+        for i, pair in enumerate(self.unpack_norms(params)):
+            pair[0][:], pair[1][:] = (1, 0) if norms is None else norms[i]
         for views, arrays in zip(self.unpack(params), (coefs, intercepts), strict=True):
             for view, array in zip(views, arrays, strict=True):
                 view[...] = array
@@ -217,6 +247,26 @@ class NetworkLayout:
             A view.
         """
         return params[self.n_params - len(self.learned_slopes) :]
+
+    def unpack_norms(self, params: Floats) -> list[tuple[Floats, Floats]]:
+        """Return scales and offsets of the normalised layers as views on the vector.
+
+        Parameters
+        ----------
+        params : ndarray of shape (n_params,)
+            The parameter vector.
+
+        Returns
+        -------
+        list of (ndarray, ndarray)
+            Views of shape (fan_out,), one pair per normalised layer.
+        """
+        pairs, start = [], self.n_weights + sum(self.units[1:])
+        for layer in self.normalised:
+            width = self.units[layer + 1]
+            pairs.append((params[start : start + width], params[start + width : start + 2 * width]))
+            start += 2 * width
+        return pairs
 
     def part(self, first: int, last: int, params: Floats) -> tuple[NetworkLayout, Floats]:
         """Return some of the layers as a network: hidden activations are its inputs or outputs.
@@ -242,11 +292,17 @@ class NetworkLayout:
             slopes=self.slopes[first:last],
             loss="squared_error",
             loss_parameters=(),
+            norms=self.norms[first:last],
+            dropout=self.dropout[first:last],
         )
         coefs, intercepts = self.unpack(params)
         is_kept = [first <= layer < last for layer in self.learned_slopes]
         slopes = self.unpack_slopes(params)[is_kept]
-        return layout, layout.pack(coefs[first:last], intercepts[first:last], slopes, params.dtype)
+        pairs = zip(self.normalised, self.unpack_norms(params), strict=True)
+        norms = [pair for layer, pair in pairs if first <= layer < last]
+        return layout, layout.pack(
+            coefs[first:last], intercepts[first:last], slopes, params.dtype, norms
+        )
 
     def slope_values(self, params: Floats) -> list[float]:
         """Return the slope of each layer's activation, learned or fixed.
@@ -302,6 +358,17 @@ class NetworkLayout:
         first_slope = self.n_params - len(self.learned_slopes)
         for position, layer in enumerate(self.learned_slopes):
             layers[layer, SLOPE] = first_slope + position
+        start = self.n_weights + sum(self.units[1:])
+        for layer in self.normalised:
+            layers[layer, NORM] = start
+            layers[layer, NORMALISE] = normalise.address(dtype)
+            if trains:
+                layers[layer, DERIVE_NORM] = normalise_backward.address(dtype)
+            start += 2 * self.units[layer + 1]
+        for layer, rate in enumerate(self.dropout):
+            if trains and rate > 0:
+                layers[layer, DROP] = DROPOUTS[rows[layer].dropout].address(dtype)
+                layers[layer, THRESHOLD] = threshold_of(rate)
         with np.errstate(over="ignore"):
             slopes = np.array([self._slope(layer) for layer in range(self.n_layers)], dtype)
         loss = LOSSES[self.loss]

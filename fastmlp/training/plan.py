@@ -114,8 +114,11 @@ def make_plan(
     Plan
         The decision.
     """
-    is_narrow = is_dense and all(
-        fan_in * fan_out <= _FEW_WEIGHTS for fan_in, fan_out in layout.shapes
+    is_narrow = (
+        is_dense
+        and not any(layout.dropout)
+        and not any(layout.norms)
+        and all(fan_in * fan_out <= _FEW_WEIGHTS for fan_in, fan_out in layout.shapes)
     )
     work = 3 * batch_size * layout.n_weights
     activations = batch_size * sum(layout.units[1:])
@@ -123,6 +126,7 @@ def make_plan(
         batch_size <= _MAX_SHARED_ROWS
         and work < _MAX_SHARED_WORK
         and not layout.learned_slopes
+        and not any(layout.norms)
         and not is_narrow
         and (work < 2 * _WORTH_A_THREAD or activations < 2 * layout.n_params)
     )
@@ -184,17 +188,22 @@ def make_workspace(
     """
     trains = n_shards > 0
     keeps_input = trains and any(ACTIVATIONS[name].keeps_input for name in layout.activations)
-    size = capacity * sum(layout.units[1:])
+    n_units = sum(layout.units[1:])
+    size = capacity * n_units
     return Workspace(
         capacity=capacity,
         gathered=np.empty(capacity * layout.units[0] * gathers, dtype),
         values=np.empty(size, dtype),
         deltas=np.empty(size * trains, dtype),
         inputs=np.empty(size * keeps_input, dtype),
+        dropped=np.empty(size * (trains and any(layout.dropout)), dtype),
+        norms=np.empty(
+            capacity * (n_units + layout.n_layers) * (trains and any(layout.norms)), dtype
+        ),
         targets=np.empty(capacity * layout.units[-1] * trains, dtype),
         terms=np.empty(capacity * layout.units[-1] * trains, dtype),
         weights=np.ones(capacity * trains, dtype),
-        gradients=np.empty((n_shards, layout.n_params), dtype),
+        gradients=np.empty(n_shards * layout.n_params, dtype),
     )
 
 

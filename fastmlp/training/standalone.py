@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.dense import dense_forward
+from fastmlp.kernels.normalization import normalise
 from fastmlp.training.network import NetworkLayout
 
 __all__ = ["standalone_forward"]
@@ -35,12 +36,14 @@ def standalone_forward(layout: NetworkLayout, params: NDArray[Any]) -> Any:
     """
     coefs, intercepts = layout.unpack(params.copy())
     slopes = layout.slope_values(params)
+    norms = dict(zip(layout.normalised, layout.unpack_norms(params.copy()), strict=True))
     forward = _flatten
     for layer, name in enumerate(layout.activations):
         forward = _add_layer(
             forward,
             np.ascontiguousarray(coefs[layer]).reshape(-1),
             intercepts[layer],
+            np.concatenate(norms.get(layer, (intercepts[layer][:0],))),
             ACTIVATIONS[name].forward.compiled,
             params.dtype.type(np.nan_to_num(slopes[layer])),
         )
@@ -62,11 +65,18 @@ def _flatten(X):  # type: ignore[no-untyped-def]
 
 
 def _add_layer(
-    before: Any, weights: NDArray[Any], biases: NDArray[Any], activate: Any, slope: Any
+    before: Any,
+    weights: NDArray[Any],
+    biases: NDArray[Any],
+    norms: NDArray[Any],
+    activate: Any,
+    slope: Any,
 ) -> Any:
     """Return a compiled function that runs `before` and then one more layer."""
     fan_out = biases.size
     fan_in = weights.size // fan_out
+    is_normalised = norms.size > 0
+    normalise_rows = normalise.compiled
 
     @numba.njit(nogil=True)
     def forward(X):  # type: ignore[no-untyped-def]
@@ -74,6 +84,8 @@ def _add_layer(
         n_rows = X.shape[0]
         z = np.empty(n_rows * fan_out, a.dtype)
         dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z)
+        if is_normalised:
+            normalise_rows(fan_out, norms, z, z[:0])
         activate(fan_out, slope, z)
         return z
 

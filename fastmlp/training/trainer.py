@@ -210,7 +210,7 @@ def fit_epochs(
     schedule : Schedule
         Learning rates. **Overwritten** as training proceeds.
     random_state : numpy.random.RandomState
-        Draws one permutation per epoch if `shuffle`.
+        Draws one permutation per epoch if `shuffle`, and a seed if the engine has noise.
     max_iter : int
         Largest number of epochs.
     shuffle : bool
@@ -256,11 +256,12 @@ def fit_epochs(
                 permutation = np.arange(order.size)
                 random_state.shuffle(permutation)
                 order[:] = order[permutation]
+            seed = int(random_state.randint(2**31)) if engine.has_noise else 0
             rates = schedule.rates(engine.n_batches)
             if engine.is_whole_batch:
-                loss = engine.run_epoch(np.arange(order.size), True, rates)
+                loss = engine.run_epoch(np.arange(order.size), True, rates, seed)
             else:
-                loss = engine.run_epoch(order, in_order, rates)
+                loss = engine.run_epoch(order, in_order, rates, seed)
             if np.isnan(loss) or not np.isfinite(engine.params).all():
                 engine.params[:] = finite_params
                 progress.stop = Stop.DIVERGED

@@ -34,9 +34,9 @@ CONSTRAINTS = parameter_constraints(
 )
 SKLEARN_ESTIMATORS = (MLPClassifier, MLPRegressor)
 OWN_PARAMETERS = (
-    "label_smoothing", "focal_gamma", "huber_delta", "quantile", "weight_decay",
-    "activation_slope", "out_activation", "weight_init", "n_jobs", "warmup_steps", "time_limit",
-    "scoring", "callbacks", "class_weight", "stratify",
+    "label_smoothing", "focal_gamma", "huber_delta", "quantile", "weight_decay", "dropout",
+    "normalization", "l1", "max_grad_norm", "activation_slope", "out_activation", "weight_init",
+    "n_jobs", "warmup_steps", "time_limit", "scoring", "callbacks", "class_weight", "stratify",
 )  # fmt: skip
 
 
@@ -50,6 +50,10 @@ class OwnParameters(BaseEstimator):
         huber_delta=1.0,
         quantile=0.5,
         weight_decay=0.01,
+        dropout=0.0,
+        normalization=None,
+        l1=0.0,
+        max_grad_norm=None,
         activation_slope=None,
         out_activation=None,
         weight_init=None,
@@ -67,6 +71,10 @@ class OwnParameters(BaseEstimator):
         self.huber_delta = huber_delta
         self.quantile = quantile
         self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.normalization = normalization
+        self.l1 = l1
+        self.max_grad_norm = max_grad_norm
         self.activation_slope = activation_slope
         self.out_activation = out_activation
         self.weight_init = weight_init
@@ -320,6 +328,26 @@ SLOPES = (
         for value in ["abc", NAN, INF, -0.1, None, [0.01]]
     ]
     + [
+        (
+            "dropout",
+            value,
+            "a float in the range [0.0, 1.0) or an array-like of one such number per hidden layer",
+        )
+        for value in ["abc", NAN, -0.1, 1, 1.5, None]
+    ]
+    + [
+        ("normalization", value, "a str among {'layer'} or None")
+        for value in ["batch", True, 1, ["layer"]]
+    ]
+    + [
+        ("l1", value, "a float in the range [0.0, inf)")
+        for value in ["abc", NAN, INF, -0.1, None, [0.01]]
+    ]
+    + [
+        ("max_grad_norm", value, "a float in the range (0.0, inf) or None")
+        for value in ["abc", NAN, INF, 0, -1.0, [1.0]]
+    ]
+    + [
         ("huber_delta", value, "a float in the range (0.0, inf)")
         for value in ["abc", NAN, INF, 0, -1.0, None, [1.0]]
     ]
@@ -398,6 +426,10 @@ def test_bad_value_of_own_parameter(name, value, wanted):
     + [("label_smoothing", value) for value in [0, 0.0, 0.1, np.float32(0.25)]]
     + [("focal_gamma", value) for value in [0, 0.5, 2, np.float64(3)]]
     + [("weight_decay", value) for value in [0, 0.01, 1, np.float32(0.5)]]
+    + [("dropout", value) for value in [0, 0.5, np.float32(0.25), (), [0.1, 0.2]]]
+    + [("normalization", value) for value in [None, "layer"]]
+    + [("l1", value) for value in [0, 1e-4, np.float32(0.5)]]
+    + [("max_grad_norm", value) for value in [None, 1, 0.5, np.float32(0.5)]]
     + [("huber_delta", value) for value in [1e-3, 1, np.float32(2)]]
     + [("quantile", value) for value in [0.5, np.float64(0.1), [0.1, 0.9], np.array([0.5])]]
     + [("out_activation", value) for value in [None, "identity", "logistic"]]

@@ -14,7 +14,16 @@ import numpy as np
 from numba.np.numpy_support import as_dtype
 
 from fastmlp._jit import entry_point
-from fastmlp.kernels import activations, blas, dense, losses, optimizers, team
+from fastmlp.kernels import (
+    activations,
+    blas,
+    dense,
+    dropout,
+    losses,
+    normalization,
+    optimizers,
+    team,
+)
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.math import exp, expm1, log, log1p, logistic, normal_cdf, normal_pdf, tanh
@@ -201,6 +210,38 @@ def bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
 @callable_from_python
 def input_gradient(n_rows, fan_in, fan_out, delta, weights, delta_inputs):
     dense.input_gradient(n_rows, fan_in, fan_out, delta, weights, delta_inputs)
+
+
+@callable_from_python
+def _drop(address, noise, layer, first, threshold, is_backward, x, out):
+    dropout.drop(address, noise, layer, first, threshold, is_backward, x, out)
+
+
+def drop(name, noise, layer, first, rate, is_backward, x, out):
+    """Drop elements."""
+    address, threshold = dropout.DROPOUTS[name].address(x.dtype), dropout.threshold_of(rate)
+    _drop(address, noise, layer, first, threshold, is_backward, x, out)
+
+
+@callable_from_python
+def _normalise(address, n_units, parameters, z, kept):
+    normalization.call_normalise(address, n_units, parameters, z, kept)
+
+
+def normalise(n_units, parameters, z, kept):
+    """Normalise each row."""
+    _normalise(normalization.normalise.address(z.dtype), n_units, parameters, z, kept)
+
+
+@callable_from_python
+def _normalise_backward(address, n_units, scale, parameters, kept, delta, grads):
+    normalization.call_normalise_backward(address, n_units, scale, parameters, kept, delta, grads)
+
+
+def normalise_backward(n_units, scale, parameters, kept, delta, grads):
+    """Turn gradients behind the normalisation into those before it."""
+    address, number = normalization.normalise_backward.address(delta.dtype), delta.dtype.type
+    _normalise_backward(address, n_units, number(scale), parameters, kept, delta, grads)
 
 
 @callable_from_python

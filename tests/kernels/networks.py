@@ -50,12 +50,18 @@ class Problem:
         """The same network, in float64, for the twin."""
         coefs, intercepts = self.layout.unpack(self.params.astype(np.float64))
         slopes = self.layout.slope_values(self.params.astype(np.float64))[: len(coefs) - 1]
+        norms = [None] * (len(coefs) - 1)
+        pairs = self.layout.unpack_norms(self.params.astype(np.float64))
+        for layer, pair in zip(self.layout.normalised, pairs, strict=True):
+            norms[layer] = pair
         return reference.Network(
             [array.copy() for array in coefs],
             [array.copy() for array in intercepts],
             list(self.layout.activations[:-1]),
             self.layout.activations[-1],
             np.nan_to_num(slopes),
+            norms,
+            list(self.layout.dropout[:-1]),
         )
 
     def twin_data(self):
@@ -63,11 +69,14 @@ class Problem:
         arrays = (self.X, self.y, self.sample_weight)
         return [None if array is None else array.astype(np.float64) for array in arrays]
 
-    def twin_gradient(self, alpha=0.0):
+    def twin_gradient(self, alpha=0.0, l1=0.0):
         """The mean loss and its gradient, flat, by the twin."""
         network, (X, y, sample_weight) = self.twin(), self.twin_data()
         loss, _ = TWIN_LOSSES[self.layout.loss]
-        value, gradients = reference.backward(network, X, y, loss, alpha, sample_weight)
+        # A new engine's noise starts from 0.
+        value, gradients = reference.backward(
+            network, X, y, loss, alpha, sample_weight, l1, noise=0
+        )
         return value, self.flatten(gradients)
 
     def flatten(self, parts):
@@ -102,9 +111,12 @@ class Problem:
         """The gradient by finite differences of the engine's loss."""
         with self.engine(**options) as engine:
             order = np.arange(len(self.X))
-            return reference.finite_difference_gradient(
-                lambda: engine.loss_and_gradient(order)[0], self.params, step=1e-4
-            )
+
+            def loss():
+                engine._count[:] = 0  # the same noise each time
+                return engine.loss_and_gradient(order)[0]
+
+            return reference.finite_difference_gradient(loss, self.params, step=1e-4)
 
     def copy(self):
         """The same problem with parameters of its own."""
@@ -123,6 +135,8 @@ def make_problem(
     n_samples=17,
     dtype=np.float64,
     weighted=False,
+    norms=(),
+    dropout=(),
 ):
     """Draw a network and data at which no activation is near a corner."""
     names = [activations] * len(hidden) if isinstance(activations, str) else activations
@@ -131,6 +145,8 @@ def make_problem(
         activations=(*names, output or TWIN_LOSSES[loss][1]),
         slopes=(*(slopes or [None] * len(hidden)), None),
         loss=loss,
+        norms=(*norms, False) if norms else (),
+        dropout=(*dropout, 0.0) if dropout else (),
     )
     for seed in range(1000):
         rng = np.random.RandomState(seed)
@@ -152,13 +168,15 @@ def make_problem(
             y.astype(dtype),
             rng.uniform(0.2, 2, n_samples).astype(dtype) if weighted else None,
         )
+        for scales, offsets in layout.unpack_norms(problem.params):
+            scales[:], offsets[:] = rng.uniform(0.5, 1.5, scales.size), rng.normal(size=scales.size)
         if not _is_near_corner(problem):
             return problem
     raise AssertionError("every draw is near a corner")
 
 
 def _is_near_corner(problem, margin=5e-4):
-    pre_activations, _ = reference.forward(problem.twin(), problem.X.astype(np.float64))
+    pre_activations, _ = reference.forward(problem.twin(), problem.X.astype(np.float64), noise=0)
     return any(
         name in WITH_CORNER and np.abs(z).min() < margin
         for name, z in zip(problem.layout.activations, pre_activations, strict=True)
