@@ -6,8 +6,6 @@ different rows of one workspace at once.
 
 from __future__ import annotations
 
-import numpy as np
-
 from fastmlp._jit import inlined_kernel, kernel, view_kernel
 from fastmlp.kernels.activations import activate, multiply_by_derivative, slope_gradient
 from fastmlp.kernels.dense import (
@@ -18,7 +16,7 @@ from fastmlp.kernels.dense import (
     input_gradient,
     weight_gradient,
 )
-from fastmlp.kernels.dropout import drop
+from fastmlp.kernels.dropout import drop, drop_derivative
 from fastmlp.kernels.losses import loss_and_delta
 from fastmlp.kernels.narrow import (
     call_bias_gradient,
@@ -31,6 +29,7 @@ from fastmlp.kernels.normalization import call_normalise, call_normalise_backwar
 from fastmlp.kernels.structures import (
     BACKWARD,
     BIASES,
+    DERIVE_DROP,
     DERIVE_NORM,
     DROP,
     FORWARD,
@@ -236,7 +235,7 @@ def forward_pass(
             kept = rows_of(workspace.dropped, layers, workspace.capacity, layer + 1, start, n_rows)
             drop(
                 layers[layer, DROP], noise, layer, position * fan_out, layers[layer, THRESHOLD],
-                np.int64(0), z, kept,
+                z, kept,
             )  # fmt: skip
 
 
@@ -351,9 +350,9 @@ def backward_pass(network, params, start, n_rows, scale, workspace, noise, posit
         else:
             input_gradient(n_rows, fan_in, fan_out, delta_out, weights, delta)
         if layers[layer - 1, DROP]:
-            drop(
-                layers[layer - 1, DROP], noise, layer - 1, position * fan_in,
-                layers[layer - 1, THRESHOLD], np.int64(1), delta, delta,
+            drop_derivative(
+                layers[layer - 1, DERIVE_DROP], noise, layer - 1, position * fan_in,
+                layers[layer - 1, THRESHOLD], delta,
             )  # fmt: skip
         a = rows_of(workspace.values, layers, capacity, layer, start, n_rows)
         derive_layer(

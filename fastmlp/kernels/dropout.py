@@ -3,28 +3,48 @@ r"""Dropout: random units are set aside at each step of training, so that none c
 The noise is a function of the step, the layer and the element's place in the batch, not of a state:
 the backward pass draws again what the forward pass drew, and threads need not agree on an order.
 
-Contract of ``name(noise, layer, first, threshold, is_backward, x, out)``: `x` and `out` are 1-D
-contiguous arrays of one dtype and size, possibly the same one; `x` holds elements [first, first +
-size) of a layer's matrix of a whole batch: activations, or gradients with respect to what this
-function made of the activations where `is_backward`. `out` is **overwritten**. An element is
-dropped where a random integer in [0, 2^32) is below `threshold`.
+Contract, for 1-D contiguous arrays of one dtype that hold elements [first, first + size) of a
+layer's matrix of a whole batch, of which those are dropped where a random integer in [0, 2^32) is
+below `threshold`:
+
+- ``name(noise, layer, first, threshold, a, out)`` **overwrites** `out` by what is left of the
+  activations `a`.
+- ``name_derivative(noise, layer, first, threshold, delta)`` turns the gradient with respect to that
+  into the one with respect to `a`, in place.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from fastmlp._jit import inlined_kernel, kernel
 from fastmlp._linking import Interface, LinkedFunction
 
-__all__ = ["DROPOUTS", "drop", "threshold_of"]
+__all__ = ["DROPOUTS", "Dropout", "drop", "drop_derivative", "threshold_of"]
 
-DROPOUT = Interface("int", "int", "int", "int", "int", "reals", "reals")
-drop = DROPOUT.caller("Set random elements aside.")
+_FORWARD = Interface("int", "int", "int", "int", "reals", "reals")
+_BACKWARD = Interface("int", "int", "int", "int", "reals")
+drop = _FORWARD.caller("Set random activations aside.")
+drop_derivative = _BACKWARD.caller("Set their gradients aside.")
 
 _RANGE = 2.0**32
 # The least value of selu.
 _SELU_FLOOR = -1.0507009873554804934 * 1.6732632423543772848
+
+
+class Dropout(NamedTuple):
+    """What the rest of the package knows of a kind of dropout.
+
+    Attributes
+    ----------
+    forward, backward : LinkedFunction
+        The loops.
+    """
+
+    forward: LinkedFunction
+    backward: LinkedFunction
 
 
 def threshold_of(rate: float) -> int:
@@ -43,8 +63,8 @@ def threshold_of(rate: float) -> int:
     return min(round(rate * _RANGE), int(_RANGE) - 1)
 
 
-@DROPOUT.function
-def dropout(noise, layer, first, threshold, is_backward, x, out):
+@_FORWARD.function
+def dropout(noise, layer, first, threshold, a, out):
     r"""Drop elements to 0, and scale the others up so that the mean stays.
 
     .. math:: \tilde a = \frac{m}{1 - p}\, a, \qquad
@@ -54,13 +74,23 @@ def dropout(noise, layer, first, threshold, is_backward, x, out):
     ----------
     Srivastava et al. (2014), "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
     """
-    number = x.dtype.type
+    number = a.dtype.type
+    start, salt = _key(noise, layer)
+    limit, scale = np.uint32(threshold), number(_RANGE / (_RANGE - threshold))
+    for i in range(a.size):
+        out[i] = number(0) if _hash(first + i, start, salt) < limit else scale * a[i]
+
+
+@_BACKWARD.function
+def dropout_derivative(noise, layer, first, threshold, delta):
+    r"""Multiply `delta` by m / (1 - p)."""
+    number = delta.dtype.type
     scale = number(_RANGE / (_RANGE - threshold))
-    _drop(noise, layer, first, threshold, scale, number(0), number(0), x, out)
+    _drop_gradient(noise, layer, first, threshold, scale, delta)
 
 
-@DROPOUT.function
-def alpha_dropout(noise, layer, first, threshold, is_backward, x, out):
+@_FORWARD.function
+def alpha_dropout(noise, layer, first, threshold, a, out):
     r"""Drop elements to selu's least value, and keep mean and variance.
 
     .. math:: \tilde a = c\, (m a + (1 - m) \alpha') + d, \quad
@@ -74,29 +104,56 @@ def alpha_dropout(noise, layer, first, threshold, is_backward, x, out):
     ----------
     Klambauer et al. (2017), "Self-Normalizing Neural Networks", section 3.
     """
-    number = x.dtype.type
+    number = a.dtype.type
+    start, salt = _key(noise, layer)
+    limit, factor = np.uint32(threshold), _alpha_scale(threshold)
+    offset = -factor * (threshold / _RANGE) * _SELU_FLOOR
+    scale, shift, instead = number(factor), number(offset), number(factor * _SELU_FLOOR + offset)
+    for i in range(a.size):
+        out[i] = instead if _hash(first + i, start, salt) < limit else scale * a[i] + shift
+
+
+@_BACKWARD.function
+def alpha_dropout_derivative(noise, layer, first, threshold, delta):
+    r"""Multiply `delta` by c m."""
+    scale = delta.dtype.type(_alpha_scale(threshold))
+    _drop_gradient(noise, layer, first, threshold, scale, delta)
+
+
+@inlined_kernel
+def _alpha_scale(threshold):
     p = threshold / _RANGE
-    scale = 1.0 / np.sqrt((1.0 - p) * (1.0 + p * _SELU_FLOOR * _SELU_FLOOR))
-    shift = 0.0 if is_backward else -scale * p * _SELU_FLOOR
-    instead = 0.0 if is_backward else scale * _SELU_FLOOR + shift
-    _drop(noise, layer, first, threshold, number(scale), number(shift), number(instead), x, out)
+    return 1.0 / np.sqrt((1.0 - p) * (1.0 + p * _SELU_FLOOR * _SELU_FLOOR))
 
 
 @kernel
-def _drop(noise, layer, first, threshold, scale, shift, instead, x, out):
+def _drop_gradient(noise, layer, first, threshold, scale, delta):
+    start, salt = _key(noise, layer)
+    limit, zero = np.uint32(threshold), scale * 0
+    for i in range(delta.size):
+        error = scale * delta[i]
+        delta[i] = zero if _hash(first + i, start, salt) < limit else error
+
+
+@inlined_kernel
+def _key(noise, layer):
+    """Return where the counter of a layer starts, and what is mixed in later.
+
+    With both, the sequences of two steps are not parts of each other.
+    """
     key = _mix(_mix(noise) ^ np.uint64(layer))
-    # One half of the key shifts the counter, the other is mixed in later: streams do not overlap.
-    start, salt = np.uint32(key), np.uint32(key >> np.uint64(32))
-    limit = np.uint32(threshold)
-    for i in range(x.size):
-        # The finaliser of MurmurHash3, by A. Appleby, which is in the public domain.
-        h = np.uint32(np.uint32(first + i) * np.uint32(0x9E3779B9) + start)
-        h = np.uint32(h ^ (h >> np.uint32(16)))
-        h = np.uint32(h * np.uint32(0x85EBCA6B))
-        h = np.uint32(h ^ (h >> np.uint32(13)) ^ salt)
-        h = np.uint32(h * np.uint32(0xC2B2AE35))
-        h = np.uint32(h ^ (h >> np.uint32(16)))
-        out[i] = instead if h < limit else scale * x[i] + shift
+    return np.uint32(key), np.uint32(key >> np.uint64(32))
+
+
+@inlined_kernel
+def _hash(counter, start, salt):
+    """Return 32 random bits (the finaliser of MurmurHash3, by A. Appleby, public domain)."""
+    h = np.uint32(np.uint32(counter) * np.uint32(0x9E3779B9) + start)
+    h = np.uint32(h ^ (h >> np.uint32(16)))
+    h = np.uint32(h * np.uint32(0x85EBCA6B))
+    h = np.uint32(h ^ (h >> np.uint32(13)) ^ salt)
+    h = np.uint32(h * np.uint32(0xC2B2AE35))
+    return np.uint32(h ^ (h >> np.uint32(16)))
 
 
 @inlined_kernel
@@ -108,4 +165,7 @@ def _mix(number):
     return z ^ (z >> np.uint64(31))
 
 
-DROPOUTS: dict[str, LinkedFunction] = {"dropout": dropout, "alpha_dropout": alpha_dropout}
+DROPOUTS: dict[str, Dropout] = {
+    "dropout": Dropout(dropout, dropout_derivative),
+    "alpha_dropout": Dropout(alpha_dropout, alpha_dropout_derivative),
+}

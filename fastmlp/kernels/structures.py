@@ -24,9 +24,9 @@ Integers = NDArray[np.int64]
 # Columns of Network.layers.
 (
     UNITS, START, WEIGHTS, BIASES, FORWARD, BACKWARD, KEEPS_INPUT, IS_SPARSE, SLOPE,
-    NORM, NORMALISE, DERIVE_NORM, DROP, THRESHOLD,
-) = range(14)  # fmt: skip
-N_COLUMNS = 14
+    NORM, NORMALISE, DERIVE_NORM, DROP, DERIVE_DROP, THRESHOLD,
+) = range(15)  # fmt: skip
+N_COLUMNS = 15
 
 
 class Network(NamedTuple):
@@ -34,7 +34,7 @@ class Network(NamedTuple):
 
     Attributes
     ----------
-    layers : ndarray of int64, shape (L + 1, 14)
+    layers : ndarray of int64, shape (L + 1, 15)
         Row l is about layer l, the inputs being layer 0: UNITS, its width; START, the units of the
         hidden layers before it. And about the layer of weights that leads from it to the next:
         WEIGHTS and BIASES, where they start in the flat parameter vector; FORWARD and BACKWARD,

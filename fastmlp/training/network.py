@@ -18,6 +18,7 @@ from fastmlp.kernels.normalization import normalise, normalise_backward
 from fastmlp.kernels.structures import (
     BACKWARD,
     BIASES,
+    DERIVE_DROP,
     DERIVE_NORM,
     DROP,
     FORWARD,
@@ -367,7 +368,9 @@ class NetworkLayout:
             start += 2 * self.units[layer + 1]
         for layer, rate in enumerate(self.dropout):
             if trains and rate > 0:
-                layers[layer, DROP] = DROPOUTS[rows[layer].dropout].address(dtype)
+                dropout = DROPOUTS[rows[layer].dropout]
+                layers[layer, DROP] = dropout.forward.address(dtype)
+                layers[layer, DERIVE_DROP] = dropout.backward.address(dtype)
                 layers[layer, THRESHOLD] = threshold_of(rate)
         with np.errstate(over="ignore"):
             slopes = np.array([self._slope(layer) for layer in range(self.n_layers)], dtype)

@@ -143,7 +143,8 @@ def test_l1_makes_more_weights_small_than_l2():
         for penalty in ({"alpha": 0, "l1": 20.0}, {"alpha": 20.0})
     ]
     small, others = ((np.abs(model.fit(X, y).coefs_[0][2:]) < 0.01).mean() for model in models)
-    assert small > 0.9 > 0.6 > others
+    assert small > 0.9
+    assert others < small - 0.2
 
 
 def test_dropout_and_norms_on_deep_networks():

@@ -213,14 +213,25 @@ def input_gradient(n_rows, fan_in, fan_out, delta, weights, delta_inputs):
 
 
 @callable_from_python
-def _drop(address, noise, layer, first, threshold, is_backward, x, out):
-    dropout.drop(address, noise, layer, first, threshold, is_backward, x, out)
+def _drop(address, noise, layer, first, threshold, a, out):
+    dropout.drop(address, noise, layer, first, threshold, a, out)
 
 
-def drop(name, noise, layer, first, rate, is_backward, x, out):
-    """Drop elements."""
-    address, threshold = dropout.DROPOUTS[name].address(x.dtype), dropout.threshold_of(rate)
-    _drop(address, noise, layer, first, threshold, is_backward, x, out)
+def drop(name, noise, layer, first, rate, a, out):
+    """Drop activations."""
+    address = dropout.DROPOUTS[name].forward.address(a.dtype)
+    _drop(address, noise, layer, first, dropout.threshold_of(rate), a, out)
+
+
+@callable_from_python
+def _drop_derivative(address, noise, layer, first, threshold, delta):
+    dropout.drop_derivative(address, noise, layer, first, threshold, delta)
+
+
+def drop_derivative(name, noise, layer, first, rate, delta):
+    """Drop gradients."""
+    address = dropout.DROPOUTS[name].backward.address(delta.dtype)
+    _drop_derivative(address, noise, layer, first, dropout.threshold_of(rate), delta)
 
 
 @callable_from_python

@@ -8,7 +8,15 @@ from fastmlp.kernels.dropout import DROPOUTS, threshold_of
 from fastmlp.training import engine as engine_module
 from fastmlp.training.plan import Plan
 from tests import reference
-from tests.kernels.compiled import FLOATS, IS_COMPILED, N_JOBS, drop, normalise, normalise_backward
+from tests.kernels.compiled import (
+    FLOATS,
+    IS_COMPILED,
+    N_JOBS,
+    drop,
+    drop_derivative,
+    normalise,
+    normalise_backward,
+)
 from tests.kernels.networks import make_problem
 from tests.kernels.test_backprop import assert_close, assert_gradient_of_its_loss
 
@@ -35,11 +43,11 @@ def test_dropout_draws_what_the_twin_draws(noise, rate, dtype):
     a = np.random.RandomState(0).normal(size=(30, 7)).astype(dtype)
     kept = reference.is_kept(noise, 2, a.shape, rate)
     out = np.empty(a.size, dtype)
-    drop("dropout", noise, 2, 0, rate, 0, a.ravel(), out)
+    drop("dropout", noise, 2, 0, rate, a.ravel(), out)
     np.testing.assert_allclose(out.reshape(a.shape), a * kept / (1 - rate), rtol=1e-6)
     # Some rows of the batch, and the backward pass in place, draw the same.
     delta = np.ones(10 * 7, dtype)
-    drop("dropout", noise, 2, 5 * 7, rate, 1, delta, delta)
+    drop_derivative("dropout", noise, 2, 5 * 7, rate, delta)
     np.testing.assert_allclose(delta.reshape(10, 7), kept[5:15] / (1 - rate), rtol=1e-6)
 
 
@@ -48,7 +56,7 @@ def test_dropout_draws_what_the_twin_draws(noise, rate, dtype):
 def test_dropout_keeps_the_mean_and_alpha_dropout_the_variance_too(rate, name):
     size = 10**6 if IS_COMPILED else 10**5
     out = np.empty(size)
-    drop(name, 5, 0, 0, rate, 0, np.random.RandomState(0).normal(size=size), out)
+    drop(name, 5, 0, 0, rate, np.random.RandomState(0).normal(size=size), out)
     assert out.mean() == pytest.approx(0, abs=0.01)
     if name == "alpha_dropout":
         assert out.var() == pytest.approx(1, abs=0.01)
