@@ -37,7 +37,7 @@ DOCUMENTED = re.compile(
     r"combined with|has 0 sample|not the same as on last call|same classes as in the previous|"
     r"has classes not in|classes must be passed|does not support early_stopping|"
     r"Negative values in data|[Ww]arm_start|inconsistent numbers|should be equal to|"
-    r"Data must not be constant"
+    r"Data must not be constant|needs a stochastic solver"
 )
 EXPECTED_WARNINGS = re.compile(
     r"Maximum iterations|failed to converge|It is going to be clipped|column-vector y|"
@@ -100,6 +100,10 @@ def cases(draw: Any) -> Case:
         "epsilon": few([1e-8], 1e-300, 1.0, 0.0),
         "n_iter_no_change": few([10, 1], 0),
         "max_fun": few([15000, 3], 0),
+        "dropout": few([0.0, 0.3], 0.99, 1.0, [0.1]),
+        "normalization": few([None], "layer", "batch"),
+        "l1": few([0.0, 0.01], 1e10, 1e300, -1.0),
+        "max_grad_norm": few([None, 1.0], 1e-300, 1e300, 0.0),
         "activation_slope": few([None], 0.5, 0.0, -1.0, 1e300, np.inf),
         "out_activation": few([None], "logistic", "tanh", "identity", "softmax", "relu"),
         "loss": few(["log_loss"] if classifies else ["squared_error", "poisson"], "squared_error"),

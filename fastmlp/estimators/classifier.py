@@ -478,7 +478,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if known is None:
             self._learn_classes(y if type_of_target(y).startswith("multilabel") else classes)
-        elif classes is not None and not np.array_equal(known, unique_labels(classes)):
+        elif (
+            classes is not None
+            and not self._is_multilabel
+            and not np.array_equal(known, unique_labels(classes))
+        ):
             raise ValueError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
                 f"{known!r}"

@@ -40,7 +40,9 @@ class Network(NamedTuple):
         WEIGHTS and BIASES, where they start in the flat parameter vector; FORWARD and BACKWARD,
         the addresses of what follows and of its derivative; KEEPS_INPUT, 1 where the latter needs
         the pre-activation; IS_SPARSE, 1 where it is 0 wherever the activation is; SLOPE, where a
-        learned slope is in the parameter vector, or -1.
+        learned slope is in the parameter vector, or -1; NORM, where scales and offsets of a
+        normalisation are, NORMALISE and DERIVE_NORM, its addresses, 0 where there is none; DROP,
+        DERIVE_DROP and THRESHOLD, addresses and threshold of the dropout, likewise.
     slopes : ndarray of float, shape (L,)
         Fixed slope parameter of each activation.
     n_weights : int
