@@ -212,6 +212,69 @@ def accuracy(result: Any) -> str:
     )
 
 
+def features(result: Any) -> str:
+    """Return the table of `measures.features`.
+
+    Parameters
+    ----------
+    result : dict
+        What it measured.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    names = list(dict.fromkeys(name for ratios in result.values() for name in ratios))
+    return table(
+        ["an epoch with it, by one without", *result],
+        (
+            [name, *(f"{ratios[name]:.2f}" if name in ratios else "" for ratios in result.values())]
+            for name in names
+            if name != "nothing"
+        ),
+    )
+
+
+def recipe(result: Any) -> str:
+    """Return the table of `measures.recipe`.
+
+    Parameters
+    ----------
+    result : list of dict
+        What it measured.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    runs: dict[str, list[Any]] = {}
+    for run in result:
+        runs.setdefault(run["library"], []).append(run)
+    medians = {name: np.median([run["seconds"] for run in rs]) for name, rs in runs.items()}
+    accuracies = {name: [100 * run["accuracy"] for run in rs] for name, rs in runs.items()}
+    return table(
+        [
+            f"{result[0]['epochs']} epochs, {len(runs['fastmlp'])} seeds",
+            "test accuracy, %",
+            "standard deviation",
+            "seconds, median",
+            "by fastmlp's",
+        ],
+        (
+            [
+                LIBRARIES[name],
+                f"{np.mean(accuracies[name]):.2f}",
+                f"{np.std(accuracies[name], ddof=1):.2f}" if len(accuracies[name]) > 1 else "",
+                three_digits(float(medians[name])),
+                f"{medians[name] / medians['fastmlp']:.2f}×",
+            ]
+            for name in runs
+        ),
+    )
+
+
 def _range(values: list[Any], form: str) -> str:
     low, high = f"{min(values):{form}}", f"{max(values):{form}}"
     return low if low == high else f"{low}–{high}"
@@ -223,4 +286,6 @@ OTHER_MEASURES = {
     "memory": ("Memory", memory),
     "grid_search": ("Grid search", grid_search),
     "accuracy": ("Fashion-MNIST, all 60,000: time to accuracy", accuracy),
+    "features": ("What features cost", features),
+    "recipe": ("Fashion-MNIST by AdamW, cosine, dropout 0.1 and smoothed labels", recipe),
 }

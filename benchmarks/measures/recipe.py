@@ -1,0 +1,131 @@
+"""A recipe of today, fastmlp against PyTorch: accuracy and time on Fashion-MNIST.
+
+AdamW, a cosine over all steps, dropout and smoothed labels, equal in both: the same network, batch
+size, rule of the initial weights, and a new order of the samples in each epoch. What differs is
+the random numbers, and that fastmlp adds epsilon as scikit-learn does.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from machine import usable_processors
+
+from measures import run_script
+
+__all__ = ["measure"]
+
+HIDDEN = (256, 128)
+BATCH_SIZE, EPOCHS, N_CLASSES = 128, 15, 10
+RATE, WEIGHT_DECAY, DROPOUT, SMOOTHING = 1e-3, 0.01, 0.1, 0.1
+
+
+def measure(is_quick: bool) -> list[dict[str, Any]]:
+    """Train with each library in a process of its own, from several seeds, in turns.
+
+    Parameters
+    ----------
+    is_quick : bool
+        Whether one epoch of one seed will do.
+
+    Returns
+    -------
+    list of dict
+        Per library and seed: the accuracy on the test images after all epochs, and the seconds
+        of training, compilation and warm-up left out.
+    """
+    libraries = ["fastmlp", *(["torch"] if find_spec("torch") else [])]
+    epochs = 1 if is_quick else EPOCHS
+    return [
+        {"library": library, "seed": seed, "epochs": epochs}
+        | run_script("recipe.py", library, seed, epochs)
+        for seed in range(1 if is_quick else 5)
+        for library in libraries
+    ]
+
+
+def _run(library: str, seed: str, epochs: str) -> dict[str, Any]:
+    from workloads import load_fashion_images
+
+    images, labels, source = load_fashion_images()
+    X = images.astype(np.float32) / np.float32(255)
+    train = _train_torch if library == "torch" else _train_fastmlp
+    train(X[:2_000], labels[:2_000], int(seed), 1)  # compiles, loads and warms up
+    started = time.perf_counter()
+    predict = train(X[:60_000], labels[:60_000], int(seed), int(epochs))
+    seconds = time.perf_counter() - started
+    accuracy = float(np.mean(predict(X[60_000:]) == labels[60_000:]))
+    return {"seconds": seconds, "accuracy": accuracy, "data": source}
+
+
+def _train_fastmlp(X: Any, y: Any, seed: int, epochs: int) -> Any:
+    from fastmlp import MLPClassifier
+
+    model = MLPClassifier(
+        hidden_layer_sizes=HIDDEN,
+        solver="adamw",
+        weight_decay=WEIGHT_DECAY,
+        alpha=0.0,
+        learning_rate="cosine",
+        learning_rate_init=RATE,
+        dropout=DROPOUT,
+        label_smoothing=SMOOTHING,
+        batch_size=BATCH_SIZE,
+        max_iter=epochs,
+        n_iter_no_change=np.inf,
+        random_state=seed,
+    )
+    with warnings.catch_warnings(action="ignore"):
+        return model.fit(X, y).predict
+
+
+def _train_torch(X: Any, y: Any, seed: int, epochs: int) -> Any:
+    import torch
+    from torch import nn
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(len(usable_processors()))
+    sizes = (X.shape[1], *HIDDEN, N_CLASSES)
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        linear, bound = nn.Linear(fan_in, fan_out), (6 / (fan_in + fan_out)) ** 0.5
+        nn.init.uniform_(linear.weight, -bound, bound)
+        nn.init.uniform_(linear.bias, -bound, bound)
+        layers += [linear, nn.ReLU(), nn.Dropout(DROPOUT)]
+    network = nn.Sequential(*layers[:-2])
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}],
+        lr=RATE,
+        fused=True,
+    )
+    data, targets = torch.from_numpy(X), torch.from_numpy(y.astype(np.int64))
+    n_steps = epochs * -(-len(X) // BATCH_SIZE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
+    objective = nn.CrossEntropyLoss(label_smoothing=SMOOTHING)
+    network.train()
+    for _ in range(epochs):
+        for rows in torch.randperm(len(X)).split(BATCH_SIZE):
+            optimizer.zero_grad(set_to_none=True)
+            loss = objective(network(data.index_select(0, rows)), targets.index_select(0, rows))
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    network.eval()
+
+    def predict(images: Any) -> Any:
+        with torch.no_grad():
+            return network(torch.from_numpy(images)).argmax(1).numpy()
+
+    return predict
+
+
+if __name__ == "__main__":
+    print(json.dumps(_run(*sys.argv[1:])))
