@@ -153,10 +153,13 @@ def bench_layer(benchmark: Any, name: str, dtype: str) -> None:
     shape = (N_ROWS, FAN_IN, FAN_OUT)
     zero, one = weights.dtype.type(0), weights.dtype.type(1)
     function, arguments = {
-        "forward": (dense_forward, (*shape, inputs, weights, biases, outputs)),
-        "weights": (weight_gradient, (*shape, 0, FAN_IN, one, inputs, outputs, zero, weights)),
-        "biases": (bias_gradient, (N_ROWS, FAN_OUT, one, outputs, zero, biases)),
-        "inputs": (input_gradient, (*shape, outputs, weights, inputs)),
+        "forward": (dense_forward, (*shape, FAN_OUT, inputs, weights, biases, outputs)),
+        "weights": (
+            weight_gradient,
+            (N_ROWS, FAN_IN, *shape[1:], FAN_OUT, one, inputs, outputs, zero, weights),
+        ),
+        "biases": (bias_gradient, (N_ROWS, FAN_OUT, FAN_OUT, one, outputs, zero, biases)),
+        "inputs": (input_gradient, (N_ROWS, FAN_IN, *shape[1:], outputs, weights, inputs)),
     }[name]
     group = f"layer {N_ROWS} x {FAN_IN} x {FAN_OUT}, {name}"
     _run(benchmark, group, function, lambda: arguments)

@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def _train_torch(X: Any, y: Any, seed: int, epochs: int) -> Any:
     torch.set_num_threads(len(usable_processors()))
     sizes = (X.shape[1], *HIDDEN, N_CLASSES)
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, fan_out in pairwise(sizes):
         linear, bound = nn.Linear(fan_in, fan_out), (6 / (fan_in + fan_out)) ** 0.5
         nn.init.uniform_(linear.weight, -bound, bound)
         nn.init.uniform_(linear.bias, -bound, bound)
@@ -102,7 +103,10 @@ def _train_torch(X: Any, y: Any, seed: int, epochs: int) -> Any:
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim == 1]
     optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}],
+        [
+            {"params": decayed, "weight_decay": WEIGHT_DECAY},
+            {"params": others, "weight_decay": 0.0},
+        ],
         lr=RATE,
         fused=True,
     )

@@ -1,10 +1,12 @@
-"""Forward and backward pass over the whole network, for some rows of a batch.
+"""Forward and backward pass, over the whole network for some rows of a batch, or layer by layer.
 
 Rows [start, start + n_rows) are rows of the workspace's matrices. Different threads may work on
-different rows of one workspace at once.
+different rows of one workspace at once, or on different units [unit, unit + n_units) of a layer.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from fastmlp._jit import inlined_kernel, kernel, view_kernel
 from fastmlp.kernels.activations import activate, multiply_by_derivative, slope_gradient
@@ -40,14 +42,16 @@ from fastmlp.kernels.structures import (
     THRESHOLD,
     UNITS,
     WEIGHTS,
+    elements_of,
     norms_of,
     rows_of,
 )
 from fastmlp.kernels.views import view
 
 __all__ = [
-    "activate_layer", "backward_pass", "derive_layer", "forward_pass", "layer_gradients",
-    "load_rows", "output_delta", "output_values",
+    "activate_layer", "backward_layer", "backward_pass", "derive_layer", "first_inputs_of",
+    "forward_layer", "forward_pass", "layer_gradients", "load_rows", "output_delta",
+    "output_values", "runs", "sum_of",
 ]  # fmt: skip
 
 
@@ -90,6 +94,38 @@ def load_rows(network, data, samples, gathers, start, workspace):
                 column[i] = data.X[samples[i] * n_features + j]
 
 
+@view_kernel
+def first_inputs_of(network, data, in_order, position, row, n_rows, gathered):
+    """Return the dense inputs of some rows: where they are, or where they were gathered.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    data : Data
+        All samples.
+    in_order : bool
+        Whether the rows are samples that are next to each other.
+    position : int
+        The first sample, if they are.
+    row, n_rows : int
+        Rows of the workspace.
+    gathered : ndarray
+        Of the `Workspace`.
+
+    Returns
+    -------
+    ndarray of shape (n_rows * n_features,)
+        A view; meaningless where inputs are sparse.
+    """
+    n_features = network.layers[0, UNITS]
+    if data.indptr.size:
+        return gathered
+    if in_order and not network.narrow.forward:
+        return view(data.X, position * n_features, n_rows * n_features)
+    return view(gathered, row * n_features, n_rows * n_features)
+
+
 @inlined_kernel
 def _slope(network, params, layer):
     offset = network.layers[layer, SLOPE]
@@ -97,8 +133,8 @@ def _slope(network, params, layer):
 
 
 @inlined_kernel
-def activate_layer(network, params, layer, start, n_rows, workspace, z):
-    """Replace the pre-activations of a layer by its activations, in place.
+def activate_layer(network, params, layer, first, size, workspace):
+    """Replace some pre-activations of a layer by activations, in place.
 
     Parameters
     ----------
@@ -108,23 +144,23 @@ def activate_layer(network, params, layer, start, n_rows, workspace, z):
         All parameters.
     layer : int
         Layer of weights, from 0.
-    start, n_rows : int
-        Rows of the workspace.
+    first, size : int
+        Elements of the layer's matrices.
     workspace : Workspace
-        Where the pre-activations are kept if a derivative will need them.
-    z : ndarray of shape (n_rows * fan_out,)
-        **Overwritten** by the activations.
+        **Overwritten** in these elements of its values, and of its inputs if a derivative will need
+        them.
     """
-    layers, inputs = network.layers, workspace.inputs
-    if layers[layer, KEEPS_INPUT] and inputs.size:
-        kept = rows_of(inputs, layers, workspace.capacity, layer + 1, start, n_rows)
-        for i in range(z.size):
+    layers, capacity = network.layers, workspace.capacity
+    z = elements_of(workspace.values, layers, capacity, layer + 1, first, size)
+    if layers[layer, KEEPS_INPUT] and workspace.inputs.size:
+        kept = elements_of(workspace.inputs, layers, capacity, layer + 1, first, size)
+        for i in range(size):
             kept[i] = z[i]
     activate(layers[layer, FORWARD], layers[layer + 1, UNITS], _slope(network, params, layer), z)
 
 
 @inlined_kernel
-def derive_layer(network, params, layer, start, n_rows, scale, workspace, a, delta, slope_grads):
+def derive_layer(network, params, layer, first, size, scale, workspace, slope_grads):
     r"""Turn :math:`\partial L/\partial a` of a layer into :math:`\partial L/\partial z`, in place.
 
     Parameters
@@ -135,28 +171,27 @@ def derive_layer(network, params, layer, start, n_rows, scale, workspace, a, del
         All parameters.
     layer : int
         Layer of weights, from 0.
-    start, n_rows : int
-        Rows of the workspace.
+    first, size : int
+        Elements of the layer's matrices.
     scale : float
         What the gradient of a learned slope is multiplied by: 1 / sum of the batch's weights.
     workspace : Workspace
-        Read.
-    a : ndarray of shape (n_rows * fan_out,)
-        Activations of the layer. Not modified.
-    delta : ndarray of shape (n_rows * fan_out,)
-        **Overwritten.**
+        **Overwritten** in these elements of its deltas.
     slope_grads : ndarray of shape (n_params,)
         The entry of a learned slope is **added to**.
     """
+    layers, capacity = network.layers, workspace.capacity
+    a = elements_of(workspace.values, layers, capacity, layer + 1, first, size)
+    delta = elements_of(workspace.deltas, layers, capacity, layer + 1, first, size)
     z = a
-    if network.layers[layer, KEEPS_INPUT]:
-        z = rows_of(workspace.inputs, network.layers, workspace.capacity, layer + 1, start, n_rows)
-        offset = network.layers[layer, SLOPE]
+    if layers[layer, KEEPS_INPUT]:
+        z = elements_of(workspace.inputs, layers, capacity, layer + 1, first, size)
+        offset = layers[layer, SLOPE]
         if offset >= 0:
             slope_grads[offset] += scale * slope_gradient(z, delta)
     multiply_by_derivative(
-        network.layers[layer, BACKWARD],
-        network.layers[layer + 1, UNITS],
+        layers[layer, BACKWARD],
+        layers[layer + 1, UNITS],
         _slope(network, params, layer),
         z,
         a,
@@ -174,11 +209,33 @@ def _inputs_of(layers, layer, first_inputs, start, n_rows, workspace):
     return rows_of(workspace.values, layers, workspace.capacity, layer, start, n_rows)
 
 
+@inlined_kernel
+def runs(n_rows, n_units, width):
+    """Return how many runs of neighbouring elements a block of a matrix has.
+
+    Parameters
+    ----------
+    n_rows, n_units : int
+        Shape of the block.
+    width : int
+        Columns of the matrix.
+
+    Returns
+    -------
+    n_runs, size : int
+        How many, and how long they are.
+    """
+    if n_units == width:
+        return 1, n_rows * width
+    return n_rows, n_units
+
+
 @kernel
-def forward_pass(
-    network, params, data, samples, first_inputs, start, n_rows, workspace, noise, position
-):
-    """Compute the activations of every hidden layer and the pre-activations of the output.
+def forward_layer(
+    network, params, data, samples, first_inputs, layer, start, n_rows, unit, n_units, workspace,
+    noise, position,
+):  # fmt: skip
+    """Compute activations of some units of a layer, or pre-activations of the output layer.
 
     Parameters
     ----------
@@ -192,51 +249,78 @@ def forward_pass(
         Which samples, for sparse data.
     first_inputs : ndarray of shape (n_rows * n_features,)
         Inputs of these rows, for dense data.
+    layer : int
+        Layer of weights, from 0.
     start, n_rows : int
         Rows of the workspace.
+    unit, n_units : int
+        Which units: all of them where the inputs are sparse, where the layer is normalised, and in
+        narrow networks.
     workspace : Workspace
-        **Overwritten** in these rows of its values, and of what the backward pass will need.
+        **Overwritten** in these rows and units of its values, and of what the backward pass will
+        need.
     noise : int
         What dropout draws from.
     position : int
         Place of the first of these rows in its batch.
     """
-    layers = network.layers
-    n_layers = layers.shape[0] - 1
-    for layer in range(n_layers):
-        fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
-        weights = view(params, layers[layer, WEIGHTS], fan_in * fan_out)
-        biases = view(params, layers[layer, BIASES], fan_out)
-        z = rows_of(workspace.values, layers, workspace.capacity, layer + 1, start, n_rows)
-        if layer == 0 and data.forward:
-            call_sparse_forward(
-                data.forward, fan_out, samples, data.indptr, data.indices, data.X, weights, biases,
-                z,
-            )  # fmt: skip
+    layers, capacity = network.layers, workspace.capacity
+    fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
+    weights = view(params, layers[layer, WEIGHTS] + unit, fan_in * fan_out - unit)
+    biases = view(params, layers[layer, BIASES] + unit, n_units)
+    first = start * fan_out + unit
+    z = elements_of(workspace.values, layers, capacity, layer + 1, first, n_rows * fan_out - unit)
+    if layer == 0 and data.forward:
+        call_sparse_forward(
+            data.forward, fan_out, samples, data.indptr, data.indices, data.X, weights, biases, z,
+        )  # fmt: skip
+    else:
+        a = _inputs_of(layers, layer, first_inputs, start, n_rows, workspace)
+        if network.narrow.forward:
+            call_forward(network.narrow.forward, n_rows, fan_in, fan_out, a, weights, biases, z)
         else:
-            a = _inputs_of(layers, layer, first_inputs, start, n_rows, workspace)
-            if network.narrow.forward:
-                call_forward(
-                    network.narrow.forward, n_rows, fan_in, fan_out, a, weights, biases, z
-                )  # fmt: skip
-            else:
-                dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z)
-        if layers[layer, NORMALISE]:
-            call_normalise(
-                layers[layer, NORMALISE],
-                fan_out,
-                view(params, layers[layer, NORM], 2 * fan_out),
-                z,
-                norms_of(workspace.norms, layers, workspace.capacity, layer + 1, start, n_rows),
-            )
-        if layer < n_layers - 1:
-            activate_layer(network, params, layer, start, n_rows, workspace, z)
+            dense_forward(n_rows, fan_in, n_units, fan_out, a, weights, biases, z)
+    if layers[layer, NORMALISE]:
+        call_normalise(
+            layers[layer, NORMALISE],
+            fan_out,
+            view(params, layers[layer, NORM], 2 * fan_out),
+            z,
+            norms_of(workspace.norms, layers, capacity, layer + 1, start, n_rows),
+        )
+    if layer == layers.shape[0] - 2:
+        return
+    n_runs, size = runs(n_rows, n_units, fan_out)
+    for i in range(n_runs):
+        activate_layer(network, params, layer, first + i * fan_out, size, workspace)
         if layers[layer, DROP]:
-            kept = rows_of(workspace.dropped, layers, workspace.capacity, layer + 1, start, n_rows)
+            run = first + i * fan_out
             drop(
-                layers[layer, DROP], noise, layer, position * fan_out, layers[layer, THRESHOLD],
-                z, kept,
+                layers[layer, DROP], noise, layer, (position - start) * fan_out + run,
+                layers[layer, THRESHOLD],
+                elements_of(workspace.values, layers, capacity, layer + 1, run, size),
+                elements_of(workspace.dropped, layers, capacity, layer + 1, run, size),
             )  # fmt: skip
+
+
+@kernel
+def forward_pass(
+    network, params, data, samples, first_inputs, start, n_rows, workspace, noise, position
+):
+    """Compute the activations of every hidden layer and the pre-activations of the output.
+
+    Parameters
+    ----------
+    network, params, data, samples, first_inputs, start, n_rows, noise, position
+        As for `forward_layer`.
+    workspace : Workspace
+        **Overwritten** in these rows of its values, and of what the backward pass will need.
+    """
+    for layer in range(network.layers.shape[0] - 1):
+        forward_layer(
+            network, params, data, samples, first_inputs, layer, start, n_rows, np.int64(0),
+            network.layers[layer + 1, UNITS], workspace, noise, position,
+        )  # fmt: skip
 
 
 @kernel
@@ -255,8 +339,8 @@ def output_values(network, params, start, n_rows, workspace):
         **Overwritten** in these rows of the values of the output layer.
     """
     layer = network.layers.shape[0] - 2
-    out = rows_of(workspace.values, network.layers, workspace.capacity, layer + 1, start, n_rows)
-    activate_layer(network, params, layer, start, n_rows, workspace, out)
+    n_outputs = network.layers[layer + 1, UNITS]
+    activate_layer(network, params, layer, start * n_outputs, n_rows * n_outputs, workspace)
 
 
 @inlined_kernel
@@ -282,17 +366,18 @@ def output_delta(network, params, start, n_rows, n_targets, scale, workspace, sl
     """
     layers, capacity = network.layers, workspace.capacity
     layer = layers.shape[0] - 2
+    n_outputs = layers[layer + 1, UNITS]
     values = rows_of(workspace.values, layers, capacity, layer + 1, start, n_rows)
     delta = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
     transpose = network.narrow.transpose
-    turns = transpose != 0 and layers[layer + 1, UNITS] > 1
+    turns = transpose != 0 and n_outputs > 1
     if turns:
-        _turn(transpose, layers[layer + 1, UNITS], n_rows, values, delta)
+        _turn(transpose, n_outputs, n_rows, values, delta)
     if not network.takes_logits:
-        activate_layer(network, params, layer, start, n_rows, workspace, values)
+        activate_layer(network, params, layer, start * n_outputs, values.size, workspace)
     loss_and_delta(
         network.loss,
-        layers[layer + 1, UNITS],
+        n_outputs,
         values,
         view(workspace.targets, start * n_targets, n_rows * n_targets),
         view(workspace.weights, start, n_rows),
@@ -302,10 +387,10 @@ def output_delta(network, params, start, n_rows, n_targets, scale, workspace, sl
     )
     if not network.takes_logits:
         derive_layer(
-            network, params, layer, start, n_rows, scale, workspace, values, delta, slope_grads
+            network, params, layer, start * n_outputs, values.size, scale, workspace, slope_grads
         )
     if turns:
-        _turn(transpose, n_rows, layers[layer + 1, UNITS], delta, values)
+        _turn(transpose, n_rows, n_outputs, delta, values)
 
 
 @kernel
@@ -317,8 +402,11 @@ def _turn(transpose, n_rows, n_columns, matrix, room):
 
 
 @kernel
-def backward_pass(network, params, start, n_rows, scale, workspace, noise, position, layer_grads):
-    """Propagate the output's delta to every hidden layer.
+def backward_layer(
+    network, params, layer, start, n_rows, unit, n_units, scale, workspace, noise, position,
+    layer_grads,
+):  # fmt: skip
+    """Propagate the delta behind a layer of weights to some units before it.
 
     Parameters
     ----------
@@ -326,57 +414,80 @@ def backward_pass(network, params, start, n_rows, scale, workspace, noise, posit
         The network.
     params : ndarray of shape (n_params,)
         All parameters.
+    layer : int
+        Layer of weights, from 1.
     start, n_rows : int
         Rows of the workspace.
+    unit, n_units : int
+        Which of the units before it: all of them where they are normalised, and in narrow networks.
     scale : float
         What gradients of slopes and norms are multiplied by: 1 / sum of the batch's weights.
     workspace : Workspace
-        **Overwritten** in these rows of its deltas.
+        **Overwritten** in these rows and units of its deltas.
     noise, position : int
-        As for `forward_pass`.
+        As for `forward_layer`.
     layer_grads : ndarray of shape (n_params,)
         The entries of learned slopes and norms are **added to**.
     """
     layers, capacity = network.layers, workspace.capacity
-    for layer in range(layers.shape[0] - 2, 0, -1):
-        fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
-        delta_out = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
-        delta = rows_of(workspace.deltas, layers, capacity, layer, start, n_rows)
-        weights = view(params, layers[layer, WEIGHTS], fan_in * fan_out)
-        if network.narrow.input_gradient:
-            call_input_gradient(
-                network.narrow.input_gradient, n_rows, fan_in, fan_out, delta_out, weights, delta
-            )
-        else:
-            input_gradient(n_rows, fan_in, fan_out, delta_out, weights, delta)
+    fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
+    delta_out = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
+    first = start * fan_in + unit
+    delta = elements_of(workspace.deltas, layers, capacity, layer, first, n_rows * fan_in - unit)
+    weights = view(params, layers[layer, WEIGHTS] + unit * fan_out, n_units * fan_out)
+    if network.narrow.input_gradient:
+        call_input_gradient(
+            network.narrow.input_gradient, n_rows, fan_in, fan_out, delta_out, weights, delta
+        )
+    else:
+        input_gradient(n_rows, n_units, fan_in, fan_out, delta_out, weights, delta)
+    n_runs, size = runs(n_rows, n_units, fan_in)
+    for i in range(n_runs):
+        run = first + i * fan_in
         if layers[layer - 1, DROP]:
             drop_derivative(
-                layers[layer - 1, DERIVE_DROP], noise, layer - 1, position * fan_in,
-                layers[layer - 1, THRESHOLD], delta,
+                layers[layer - 1, DERIVE_DROP], noise, layer - 1,
+                (position - start) * fan_in + run, layers[layer - 1, THRESHOLD],
+                elements_of(workspace.deltas, layers, capacity, layer, run, size),
             )  # fmt: skip
-        a = rows_of(workspace.values, layers, capacity, layer, start, n_rows)
-        derive_layer(
-            network, params, layer - 1, start, n_rows, scale, workspace, a, delta, layer_grads
+        derive_layer(network, params, layer - 1, run, size, scale, workspace, layer_grads)
+    if layers[layer - 1, DERIVE_NORM]:
+        offset = layers[layer - 1, NORM]
+        call_normalise_backward(
+            layers[layer - 1, DERIVE_NORM],
+            fan_in,
+            scale,
+            view(params, offset, 2 * fan_in),
+            norms_of(workspace.norms, layers, capacity, layer, start, n_rows),
+            delta,
+            view(layer_grads, offset, 2 * fan_in),
         )
-        if layers[layer - 1, DERIVE_NORM]:
-            offset = layers[layer - 1, NORM]
-            call_normalise_backward(
-                layers[layer - 1, DERIVE_NORM],
-                fan_in,
-                scale,
-                view(params, offset, 2 * fan_in),
-                norms_of(workspace.norms, layers, capacity, layer, start, n_rows),
-                delta,
-                view(layer_grads, offset, 2 * fan_in),
-            )
+
+
+@kernel
+def backward_pass(network, params, start, n_rows, scale, workspace, noise, position, layer_grads):
+    """Propagate the output's delta to every hidden layer.
+
+    Parameters
+    ----------
+    network, params, start, n_rows, scale, noise, position, layer_grads
+        As for `backward_layer`.
+    workspace : Workspace
+        **Overwritten** in these rows of its deltas.
+    """
+    for layer in range(network.layers.shape[0] - 2, 0, -1):
+        backward_layer(
+            network, params, layer, start, n_rows, np.int64(0), network.layers[layer, UNITS],
+            scale, workspace, noise, position, layer_grads,
+        )  # fmt: skip
 
 
 @kernel
 def layer_gradients(
-    network, data, samples, first_inputs, layer, start, n_rows, scale, beta, workspace, unit, last,
-    grads, with_biases,
+    network, data, samples, first_inputs, layer, start, n_rows, scale, beta, workspace, row,
+    n_inputs, unit, n_units, grads, with_biases,
 ):  # fmt: skip
-    """Compute the mean gradient of some rows of one layer's weights, and of its biases.
+    """Compute the mean gradient of a block of one layer's weights, and of its biases.
 
     Parameters
     ----------
@@ -396,35 +507,64 @@ def layer_gradients(
         The gradient is ``scale * sum + beta * grads``.
     workspace : Workspace
         Read.
-    unit, last : int
+    row, n_inputs : int
         Which rows of W, of its fan_in.
+    unit, n_units : int
+        Which columns: all of them where inputs are sparse, and in narrow networks.
     grads : ndarray of shape (n_params,)
         **Overwritten** where these weights and biases are.
     with_biases : bool
-        Whether the biases are wanted.
+        Whether the biases of these units are wanted.
     """
     layers, capacity = network.layers, workspace.capacity
     fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
-    delta = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
-    out = view(grads, layers[layer, WEIGHTS] + unit * fan_out, (last - unit) * fan_out)
+    delta = elements_of(
+        workspace.deltas, layers, capacity, layer + 1, start * fan_out + unit,
+        n_rows * fan_out - unit,
+    )  # fmt: skip
+    offset = row * fan_out + unit
+    out = view(grads, layers[layer, WEIGHTS] + offset, n_inputs * fan_out - unit)
     if layer == 0 and data.gradient:
         call_sparse_weight_gradient(
-            data.gradient, fan_out, unit, last, scale, beta, samples,
+            data.gradient, fan_out, row, row + n_inputs, scale, beta, samples,
             data.indptr, data.indices, data.X, delta, out,
         )  # fmt: skip
-    elif unit < last:
+    elif n_inputs > 0:
         a = _inputs_of(layers, layer, first_inputs, start, n_rows, workspace)
         if network.narrow.weight_gradient:
             call_weight_gradient(
                 network.narrow.weight_gradient, n_rows, fan_in, fan_out, scale, beta, a, delta, out
             )
         else:
-            weight_gradient(n_rows, fan_in, fan_out, unit, last, scale, a, delta, beta, out)
+            weight_gradient(
+                n_rows, n_inputs, fan_in, n_units, fan_out, scale, view(a, row, a.size - row),
+                delta, beta, out,
+            )  # fmt: skip
     if with_biases:
-        out = view(grads, layers[layer, BIASES], fan_out)
+        out = view(grads, layers[layer, BIASES] + unit, n_units)
         if network.narrow.bias_gradient:
             call_bias_gradient(
                 network.narrow.bias_gradient, n_rows, fan_out, scale, beta, delta, out
             )
         else:
-            bias_gradient(n_rows, fan_out, scale, delta, beta, out)
+            bias_gradient(n_rows, n_units, fan_out, scale, delta, beta, out)
+
+
+@kernel
+def sum_of(terms):
+    """Return the sum of loss terms.
+
+    Parameters
+    ----------
+    terms : ndarray of shape (n,)
+        Not modified.
+
+    Returns
+    -------
+    float
+        Summed up in their dtype.
+    """
+    total = terms.dtype.type(0)
+    for i in range(terms.size):
+        total += terms[i]
+    return float(total)

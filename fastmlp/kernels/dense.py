@@ -26,25 +26,27 @@ call_sparse_weight_gradient = SPARSE_GRADIENT.caller("Call `sparse_weight_gradie
 
 
 @kernel
-def dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z):
-    """Compute ``z = a W + b``.
+def dense_forward(n_rows, fan_in, n_units, fan_out, a, weights, biases, z):
+    """Compute ``z = a W + b`` for some neighbouring units of a layer.
 
     Parameters
     ----------
-    n_rows, fan_in, fan_out : int
-        Shapes.
+    n_rows, fan_in : int
+        Shape of `a`.
+    n_units, fan_out : int
+        How many units, of how many.
     a : ndarray of shape (n_rows * fan_in,)
         Inputs of the layer. Not modified.
-    weights : ndarray of shape (fan_in * fan_out,)
-        W.
-    biases : ndarray of shape (fan_out,)
-        b.
-    z : ndarray of shape (n_rows * fan_out,)
-        **Overwritten** by the pre-activations.
+    weights : ndarray
+        W, from the first weight of the first unit.
+    biases : ndarray of shape (n_units,)
+        b of these units.
+    z : ndarray
+        Pre-activations, from the first one of the first unit: **overwritten** for these units.
     """
-    _broadcast(n_rows, fan_out, biases, z)
+    _broadcast(n_rows, n_units, fan_out, biases, z)
     one = z.dtype.type(1)
-    gemm(False, False, n_rows, fan_out, fan_in, one, a, fan_in, weights, fan_out, one, z, fan_out)
+    gemm(False, False, n_rows, n_units, fan_in, one, a, fan_in, weights, fan_out, one, z, fan_out)
 
 
 @SPARSE_FORWARD.function
@@ -64,7 +66,7 @@ def sparse_forward(fan_out, rows, indptr, indices, values, weights, biases, z):
     z : ndarray of shape (rows.size * fan_out,)
         **Overwritten** by the pre-activations.
     """
-    _broadcast(rows.size, fan_out, biases, z)
+    _broadcast(rows.size, fan_out, fan_out, biases, z)
     for i in range(rows.size):
         out = view(z, i * fan_out, fan_out)
         for position in range(indptr[rows[i]], indptr[rows[i] + 1]):
@@ -75,35 +77,37 @@ def sparse_forward(fan_out, rows, indptr, indices, values, weights, biases, z):
 
 
 @inlined_kernel
-def _broadcast(n_rows, fan_out, biases, z):
+def _broadcast(n_rows, n_units, fan_out, biases, z):
     for i in range(n_rows):
-        row = view(z, i * fan_out, fan_out)
-        for j in range(fan_out):
+        row = view(z, i * fan_out, n_units)
+        for j in range(n_units):
             row[j] = biases[j]
 
 
 @kernel
-def weight_gradient(n_rows, fan_in, fan_out, start, stop, alpha, a, delta, beta, grads):
-    r"""Compute :math:`G \leftarrow \alpha\, a^T \delta + \beta\, G` for rows of the weights.
+def weight_gradient(n_rows, n_inputs, fan_in, n_units, fan_out, alpha, a, delta, beta, grads):
+    r"""Compute :math:`G \leftarrow \alpha\, a^T \delta + \beta\, G` for a block of the weights.
 
     Parameters
     ----------
-    n_rows, fan_in, fan_out : int
-        Shapes of the whole layer.
-    start, stop : int
-        Which rows of W, of fan_in.
+    n_rows : int
+        Rows of `a` and `delta`.
+    n_inputs, fan_in : int
+        How many rows of W, of how many.
+    n_units, fan_out : int
+        How many columns of W, of how many.
     alpha, beta : float
         Scalars of the arrays' dtype.
-    a : ndarray of shape (n_rows * fan_in,)
-        Inputs of the layer. Not modified.
-    delta : ndarray of shape (n_rows * fan_out,)
-        Gradient with respect to the pre-activations. Not modified.
-    grads : ndarray of shape ((stop - start) * fan_out,)
-        **Overwritten.**
+    a : ndarray
+        Inputs of the layer, from the first one of these. Not modified.
+    delta : ndarray
+        Gradient with respect to the pre-activations, from the first of these units. Not modified.
+    grads : ndarray
+        G, from the first weight of the block: **overwritten** in the block.
     """
     gemm(
-        True, False, stop - start, fan_out, n_rows,
-        alpha, view(a, start, a.size - start), fan_in, delta, fan_out, beta, grads, fan_out,
+        True, False, n_inputs, n_units, n_rows,
+        alpha, a, fan_in, delta, fan_out, beta, grads, fan_out,
     )  # fmt: skip
 
 
@@ -145,46 +149,51 @@ def sparse_weight_gradient(
 
 
 @kernel
-def bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
-    r"""Compute :math:`g \leftarrow \alpha \sum_i \delta_i + \beta\, g`.
+def bias_gradient(n_rows, n_units, fan_out, alpha, delta, beta, grads):
+    r"""Compute :math:`g \leftarrow \alpha \sum_i \delta_i + \beta\, g` for some units.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of `delta`.
+    n_units, fan_out : int
+        How many units, of how many.
+    alpha, beta : float
+        Scalars of the arrays' dtype.
+    delta : ndarray
+        Gradient with respect to the pre-activations, from the first of these units. Not modified.
+    grads : ndarray of shape (n_units,)
+        **Overwritten.**
+    """
+    zero = grads.dtype.type(0)
+    for j in range(n_units):
+        grads[j] = zero if beta == zero else beta * grads[j]
+    for i in range(n_rows):
+        error = view(delta, i * fan_out, n_units)
+        for j in range(n_units):
+            grads[j] += alpha * error[j]
+
+
+@kernel
+def input_gradient(n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs):
+    r"""Compute :math:`\delta_{in} = \delta\, W^T` for some neighbouring inputs of a layer.
 
     Parameters
     ----------
     n_rows, fan_out : int
         Shape of `delta`.
-    alpha, beta : float
-        Scalars of the arrays' dtype.
+    n_inputs, fan_in : int
+        How many inputs, of how many.
     delta : ndarray of shape (n_rows * fan_out,)
         Gradient with respect to the pre-activations. Not modified.
-    grads : ndarray of shape (fan_out,)
-        **Overwritten.**
-    """
-    zero = grads.dtype.type(0)
-    for j in range(fan_out):
-        grads[j] = zero if beta == zero else beta * grads[j]
-    for i in range(n_rows):
-        error = view(delta, i * fan_out, fan_out)
-        for j in range(fan_out):
-            grads[j] += alpha * error[j]
-
-
-@kernel
-def input_gradient(n_rows, fan_in, fan_out, delta, weights, delta_inputs):
-    r"""Compute :math:`\delta_{in} = \delta\, W^T`.
-
-    Parameters
-    ----------
-    n_rows, fan_in, fan_out : int
-        Shapes.
-    delta : ndarray of shape (n_rows * fan_out,)
-        Gradient with respect to the pre-activations. Not modified.
-    weights : ndarray of shape (fan_in * fan_out,)
-        W.
-    delta_inputs : ndarray of shape (n_rows * fan_in,)
-        **Overwritten** by the gradient with respect to the layer's inputs.
+    weights : ndarray
+        W, from the row of the first of these inputs.
+    delta_inputs : ndarray
+        Gradient with respect to the layer's inputs, from the first of these: **overwritten** for
+        these inputs.
     """
     one, zero = delta.dtype.type(1), delta.dtype.type(0)
     gemm(
-        False, True, n_rows, fan_in, fan_out,
+        False, True, n_rows, n_inputs, fan_out,
         one, delta, fan_out, weights, fan_out, zero, delta_inputs, fan_in,
     )  # fmt: skip

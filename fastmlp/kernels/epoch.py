@@ -11,36 +11,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp._jit import entry_point, inlined_kernel, kernel, view_kernel
-from fastmlp.kernels.backprop import (
-    backward_pass,
-    forward_pass,
-    layer_gradients,
-    load_rows,
-    output_delta,
-    output_values,
-)
+from fastmlp._jit import entry_point, kernel
+from fastmlp.kernels.backprop import first_inputs_of, forward_pass, output_values
 from fastmlp.kernels.narrow import NOT_NARROW
-from fastmlp.kernels.optimizers import update
-from fastmlp.kernels.penalties import call_add_l1_gradient, call_sum_of_squares
-from fastmlp.kernels.structures import (
-    BIASES,
-    START,
-    UNITS,
-    WEIGHTS,
-    Data,
-    Network,
-    Workspace,
-    rows_of,
-)
-from fastmlp.kernels.team import is_called_off, share, wait_for_all
+from fastmlp.kernels.shards import step_on_shards
+from fastmlp.kernels.structures import START, UNITS, Data, Network, Workspace, rows_of
+from fastmlp.kernels.team import wait_for_all
+from fastmlp.kernels.together import step_together
 from fastmlp.kernels.views import view
 
 __all__ = ["predict", "run_batches"]
 
-# Rows and parameters are shared between threads in multiples of a cache line of floats.
-_GRAIN = 16
-# Constants are written np.int64(0) below: for a plain 0, Numba compiles what gets it once more.
+# Constants are written np.int64(0): for a plain 0, Numba compiles what gets it once more.
 
 
 @entry_point
@@ -91,241 +73,24 @@ def run_batches(
         one part per shard for the data, one per thread for the penalty. At [n_shards:, 1] threads
         tell each other the squares of their gradients.
     """
-    n_shards = workspace.gradients.size // params.size
-    number = params.dtype.type
     for batch in range(first, last):
         begin = batch * batch_size
         n_rows = min(batch_size, order.size - begin)
         total = totals[batch - first]
         if total == 0:
             continue
-        scale = number(1.0 / total)
-        n_parts = team.size if team.shares_parameters else n_shards
-        for part in range(thread, n_parts, team.size):
-            loss = _forward_backward(
-                network, data, order, in_order, begin, n_rows, part, n_parts, scale, noise + batch,
-                params, workspace, team,
-            )  # fmt: skip
-            if not team.shares_parameters:
-                losses[part, 0] += n_rows / total * loss
-        if not wait_for_all(team.size, team.barrier):
-            return
-        if team.shares_parameters:
-            if thread == 0:
-                losses[0, 0] += (
-                    n_rows / total * _sum(view(workspace.terms, 0, n_rows * network.n_terms))
-                )
-            penalty = _update_layers(
-                network, data, order, in_order, begin, n_rows, scale, rates[batch - first], total,
-                step, params, workspace, team, thread, losses,
+        if team.shares_layers:
+            step_together(
+                network, data, order, in_order, begin, n_rows, total, noise + batch,
+                rates[batch - first], step, params, workspace, team, thread, losses,
             )  # fmt: skip
         else:
-            penalty = _update_slice(
-                network, rates[batch - first], total, step, params, workspace, team, thread
-            )
-        losses[n_shards + thread, 0] += n_rows / total * penalty
+            step_on_shards(
+                network, data, order, in_order, begin, n_rows, total, noise + batch,
+                rates[batch - first], step, params, workspace, team, thread, losses,
+            )  # fmt: skip
         if not wait_for_all(team.size, team.barrier):
             return
-
-
-@kernel
-def _sum(terms):
-    total = terms.dtype.type(0)
-    for i in range(terms.size):
-        total += terms[i]
-    return float(total)
-
-
-@view_kernel
-def _first_inputs(network, data, in_order, position, row, n_rows, gathered):
-    """Return the dense inputs of a piece: where they are, or where they were gathered."""
-    n_features = network.layers[0, UNITS]
-    if data.indptr.size:
-        return gathered
-    if in_order and not network.narrow.forward:
-        return view(data.X, position * n_features, n_rows * n_features)
-    return view(gathered, row * n_features, n_rows * n_features)
-
-
-@kernel
-def _forward_backward(
-    network, data, order, in_order, begin, n_rows, part, n_parts, scale, noise, params, workspace,
-    team,
-):  # fmt: skip
-    """Run one part of a batch forward and its errors back to the first layer.
-
-    Where threads share the parameters, the part keeps its place in the batch as its rows of the
-    workspace, and that is all. Else it passes through the part's own rows of the workspace in
-    pieces that fit, its gradient of all parameters is summed up in ``workspace.gradients[part]``,
-    and the sum of its loss terms is returned.
-    """
-    number = params.dtype.type
-    layers = network.layers
-    n_layers = layers.shape[0] - 1
-    position, stop = share(n_rows, _GRAIN, part, n_parts)
-    row, row_stop, beta, loss = position, stop, number(1), 0.0
-    grads = view(workspace.gradients, 0, params.size)
-    if not team.shares_parameters:
-        row, row_stop = share(workspace.capacity, _GRAIN, part, n_parts)
-        grads = view(workspace.gradients, part * params.size, params.size)
-        beta = number(0)
-        for i in range(layers[n_layers - 1, BIASES], params.size):
-            grads[i] = beta
-    # A part of a short batch may be empty: its gradient is zero, not what an old batch left.
-    while position < stop or beta == 0:
-        if is_called_off(team.barrier):
-            break
-        n_piece = min(row_stop - row, stop - position)
-        samples = view(order, begin + position, n_piece)
-        gathers = (not in_order or network.narrow.forward != 0) and not data.indptr.size
-        load_rows(network, data, samples, gathers, row, workspace)
-        inputs = _first_inputs(
-            network, data, in_order, begin + position, row, n_piece, workspace.gathered
-        )
-        forward_pass(
-            network, params, data, samples, inputs, row, n_piece, workspace, noise, position
-        )
-        output_delta(network, params, row, n_piece, data.n_targets, scale, workspace, grads)
-        backward_pass(network, params, row, n_piece, scale, workspace, noise, position, grads)
-        if not team.shares_parameters:
-            for layer in range(n_layers):
-                layer_gradients(
-                    network, data, samples, inputs, layer, row, n_piece, scale, beta, workspace,
-                    np.int64(0), layers[layer, UNITS], grads, np.bool_(True),
-                )  # fmt: skip
-            loss += _sum(view(workspace.terms, row * network.n_terms, n_piece * network.n_terms))
-        position += n_piece
-        beta = number(1)
-    return loss
-
-
-@kernel
-def _update_layers(
-    network, data, order, in_order, begin, n_rows, scale, rates, total, step, params, workspace,
-    team, thread, losses,
-):  # fmt: skip
-    """Compute the gradient of this thread's rows of each weight matrix and update them at once.
-
-    They are then still in this core's cache; where the norm of the whole gradient is limited, they
-    must wait for each other. Returns the penalty on the old weights.
-    """
-    zero, one = params.dtype.type(0), params.dtype.type(1)
-    layers = network.layers
-    grads = view(workspace.gradients, 0, params.size)
-    samples = view(order, begin, n_rows)
-    inputs = _first_inputs(network, data, in_order, begin, np.int64(0), n_rows, workspace.gathered)
-    penalty, squares = 0.0, 0.0
-    for layer in range(layers.shape[0] - 2, -1, -1):
-        fan_out = layers[layer + 1, UNITS]
-        unit, last = share(layers[layer, UNITS], _GRAIN, thread, team.size)
-        with_biases = layer % team.size == thread
-        layer_gradients(
-            network, data, samples, inputs, layer, np.int64(0), n_rows, scale, zero, workspace,
-            unit, last, grads, with_biases,
-        )  # fmt: skip
-        start, size = layers[layer, WEIGHTS] + unit * fan_out, (last - unit) * fan_out
-        penalty += _add_l1(step, total, grads, params, start, size)
-        if step.sum_squares:
-            squares += _sum_squares(step, total, grads, params, start, size)
-            if with_biases:
-                squares += _sum_squares(step, np.inf, grads, params, layers[layer, BIASES], fan_out)
-        else:
-            penalty += _update(step, rates, total, one, grads, params, start, size)
-            if with_biases:
-                _update(step, rates, np.inf, one, grads, params, layers[layer, BIASES], fan_out)
-    if step.sum_squares:
-        first = losses.shape[0] - team.size
-        losses[first + thread, 1] = squares
-        if not wait_for_all(team.size, team.barrier):
-            return penalty
-        squares = 0.0
-        for other in range(team.size):
-            squares += losses[first + other, 1]
-        factor = params.dtype.type(_clipping(step, squares))
-        for layer in range(layers.shape[0] - 2, -1, -1):
-            fan_out = layers[layer + 1, UNITS]
-            unit, last = share(layers[layer, UNITS], _GRAIN, thread, team.size)
-            start, size = layers[layer, WEIGHTS] + unit * fan_out, (last - unit) * fan_out
-            penalty += _update(step, rates, total, factor, grads, params, start, size)
-            if layer % team.size == thread:
-                _update(step, rates, np.inf, factor, grads, params, layers[layer, BIASES], fan_out)
-    return penalty
-
-
-@kernel
-def _add_l1(step, total, grads, params, start, size):
-    """Add the gradient of the L1 penalty, if any; return the penalty times the batch's weight."""
-    if not step.add_l1:
-        return 0.0
-    return step.l1 * call_add_l1_gradient(
-        step.add_l1, params.dtype.type(step.l1 / total),
-        view(params, start, size), view(grads, start, size),
-    )  # fmt: skip
-
-
-@kernel
-def _sum_squares(step, total, grads, params, start, size):
-    """Return the sum of squares of the complete gradient; `total` is inf without L2 penalty."""
-    return call_sum_of_squares(
-        step.sum_squares, params.dtype.type(step.alpha / total),
-        view(params, start, size), view(grads, start, size),
-    )  # fmt: skip
-
-
-@inlined_kernel
-def _clipping(step, squares):
-    """Return what shortens the gradient to its largest norm; nan where it is nan."""
-    norm = np.sqrt(squares)
-    return 1.0 if norm <= step.max_norm else step.max_norm / norm
-
-
-@kernel
-def _update(step, rates, total, factor, grads, params, start, size):
-    """Update some parameters; return their L2 penalty, times the batch's weight, before that.
-
-    `total` is inf for biases and the like, which have none.
-    """
-    some = view(grads, start, size)
-    if factor != 1:
-        for i in range(size):
-            some[i] *= factor
-    l2 = params.dtype.type(step.alpha / total) * factor
-    squares = update(
-        step.optimizer, step.hyper, rates, l2, some, view(params, start, size), step.slots, start
-    )
-    return 0.5 * step.alpha * squares
-
-
-@kernel
-def _update_slice(network, rates, total, step, params, workspace, team, thread):
-    """Add up the shards' gradients for this thread's slice of the parameters, and update it.
-
-    Returns the penalty on the old weights of the slice.
-    """
-    start, stop = share(params.size, _GRAIN, thread, team.size)
-    grads = view(workspace.gradients, 0, params.size)
-    # Always in the same order, whoever does it.
-    for shard in range(1, workspace.gradients.size // params.size):
-        other = view(workspace.gradients, shard * params.size, params.size)
-        for i in range(start, stop):
-            grads[i] += other[i]
-    middle = min(max(start, network.n_weights), stop)
-    penalty = _add_l1(step, total, grads, params, start, middle - start)
-    factor = params.dtype.type(1)
-    if step.sum_squares:
-        # Everybody adds up everything, so that the sum does not depend on who shares it.
-        if not wait_for_all(team.size, team.barrier):
-            return penalty
-        squares = _sum_squares(step, total, grads, params, np.int64(0), network.n_weights)
-        squares += _sum_squares(
-            step, np.inf, grads, params, network.n_weights, params.size - network.n_weights
-        )
-        factor = params.dtype.type(_clipping(step, squares))
-        if not wait_for_all(team.size, team.barrier):
-            return penalty
-    penalty += _update(step, rates, total, factor, grads, params, start, middle - start)
-    _update(step, rates, np.inf, factor, grads, params, middle, stop - middle)
-    return penalty
 
 
 @entry_point
@@ -373,7 +138,7 @@ def predict(
     data = Data(X, indptr, indices, nowhere, 0, nowhere, sparse_forward, 0)
     for position in range(begin, end, capacity):
         n_rows = min(capacity, end - position)
-        inputs = _first_inputs(
+        inputs = first_inputs_of(
             network, data, np.bool_(True), position, np.int64(0), n_rows, nowhere
         )
         some = samples

@@ -385,7 +385,7 @@ def _forward_rest(network, params, scale, scratch, workspace):
     row, one_row = np.int64(0), np.int64(1)
     for layer in range(1, layers.shape[0] - 1):
         a = rows_of(workspace.values, layers, capacity, layer, row, one_row)
-        activate_layer(network, params, layer - 1, row, one_row, workspace, a)
+        activate_layer(network, params, layer - 1, np.int64(0), a.size, workspace)
         z = rows_of(workspace.values, layers, capacity, layer + 1, row, one_row)
         biases = view(params, layers[layer, BIASES], z.size)
         if _is_turned(a.size, z.size):
@@ -473,9 +473,8 @@ def _backward_rest(network, params, scale, lazy_rate, rate, scratch, workspace):
         along += float(inner)
         size += float(length) * float(norm)
         derive_layer(
-            network, params, layer - 1, row, one_row, rate, workspace, a, delta_in,
-            workspace.gradients,
-        )  # fmt: skip
+            network, params, layer - 1, np.int64(0), a.size, rate, workspace, workspace.gradients
+        )
     return along, size
 
 

@@ -16,7 +16,9 @@ from fastmlp._jit import view_kernel
 from fastmlp.kernels.narrow import Narrow
 from fastmlp.kernels.views import view
 
-__all__ = ["Data", "Network", "Scratch", "Step", "Team", "Workspace", "norms_of", "rows_of"]
+__all__ = [
+    "Data", "Network", "Scratch", "Step", "Team", "Workspace", "elements_of", "norms_of", "rows_of",
+]  # fmt: skip
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
@@ -211,16 +213,41 @@ class Team(NamedTuple):
     ----------
     size : int
         Number of threads.
-    shares_parameters : int
-        1: threads share the rows of a batch, then the rows of each weight matrix. 0: they share
-        the shards of a batch, each with a gradient of its own, then reduce.
+    shares_layers : int
+        1: threads go through each layer of a batch together. 0: they share the shards of a batch,
+        each with a gradient of its own, then reduce.
     barrier : ndarray of int64, shape (24,)
         For `wait_for_all`.
     """
 
     size: int
-    shares_parameters: int
+    shares_layers: int
     barrier: Integers
+
+
+@view_kernel
+def elements_of(matrices, layers, capacity, layer, first, size):
+    """Return the elements [first, first + size) of a layer's matrix as a 1-D view.
+
+    Parameters
+    ----------
+    matrices : ndarray
+        Values, deltas, inputs or dropped of a `Workspace`.
+    layers : ndarray
+        Of the `Network`.
+    capacity : int
+        Rows of each matrix.
+    layer : int
+        Layer, from 1.
+    first, size : int
+        The elements, row by row.
+
+    Returns
+    -------
+    ndarray of shape (size,)
+        A view.
+    """
+    return view(matrices, capacity * layers[layer, START] + first, size)
 
 
 @view_kernel
@@ -230,7 +257,7 @@ def rows_of(matrices, layers, capacity, layer, start, n_rows):
     Parameters
     ----------
     matrices : ndarray
-        Values, deltas or inputs of a `Workspace`.
+        Values, deltas, inputs or dropped of a `Workspace`.
     layers : ndarray
         Of the `Network`.
     capacity : int
@@ -246,7 +273,7 @@ def rows_of(matrices, layers, capacity, layer, start, n_rows):
         A view.
     """
     units = layers[layer, UNITS]
-    return view(matrices, capacity * layers[layer, START] + start * units, n_rows * units)
+    return elements_of(matrices, layers, capacity, layer, start * units, n_rows * units)
 
 
 @view_kernel

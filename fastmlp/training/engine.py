@@ -208,7 +208,7 @@ class Engine:
                 is_dense=self._data.indptr.size == 0,
                 n_threads=n_threads,
             )
-        self._team = Team(n_threads, int(self._plan.shares_parameters), self._threads.barrier)
+        self._team = Team(n_threads, int(self._plan.shares_layers), self._threads.barrier)
         return self
 
     def __exit__(self, *exception: Any) -> None:

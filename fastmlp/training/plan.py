@@ -47,9 +47,9 @@ class Plan:
 
     Attributes
     ----------
-    shares_parameters : bool
-        Threads share the rows of a batch, then the rows of each weight matrix; else they share
-        the shards of a batch and add up their gradients.
+    shares_layers : bool
+        Threads go through each layer of a batch together; else they share the shards of a batch
+        and add up their gradients.
     n_shards : int
         Shards of a batch, which depends on the problem alone: with any number of threads the
         same sums are taken in the same order.
@@ -63,7 +63,7 @@ class Plan:
         Whether pieces of a batch are kept unit by unit, for layers of a few units.
     """
 
-    shares_parameters: bool
+    shares_layers: bool
     n_shards: int
     capacity: int
     useful_threads: int

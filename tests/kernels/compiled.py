@@ -161,8 +161,8 @@ def gemm_without_blas(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c,
 
 
 @callable_from_python
-def dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z):
-    dense.dense_forward(n_rows, fan_in, fan_out, a, weights, biases, z)
+def dense_forward(n_rows, fan_in, n_units, fan_out, a, weights, biases, z):
+    dense.dense_forward(n_rows, fan_in, n_units, fan_out, a, weights, biases, z)
 
 
 @callable_from_python
@@ -179,8 +179,8 @@ def sparse_forward(rows, fan_out, indptr, indices, values, weights, biases, z):
 
 
 @callable_from_python
-def weight_gradient(n_rows, fan_in, fan_out, start, stop, alpha, a, delta, beta, grads):
-    dense.weight_gradient(n_rows, fan_in, fan_out, start, stop, alpha, a, delta, beta, grads)
+def weight_gradient(n_rows, n_inputs, fan_in, n_units, fan_out, alpha, a, delta, beta, grads):
+    dense.weight_gradient(n_rows, n_inputs, fan_in, n_units, fan_out, alpha, a, delta, beta, grads)
 
 
 @callable_from_python
@@ -203,13 +203,13 @@ def sparse_weight_gradient(
 
 
 @callable_from_python
-def bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
-    dense.bias_gradient(n_rows, fan_out, alpha, delta, beta, grads)
+def bias_gradient(n_rows, n_units, fan_out, alpha, delta, beta, grads):
+    dense.bias_gradient(n_rows, n_units, fan_out, alpha, delta, beta, grads)
 
 
 @callable_from_python
-def input_gradient(n_rows, fan_in, fan_out, delta, weights, delta_inputs):
-    dense.input_gradient(n_rows, fan_in, fan_out, delta, weights, delta_inputs)
+def input_gradient(n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs):
+    dense.input_gradient(n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs)
 
 
 @callable_from_python

@@ -28,44 +28,61 @@ def assert_close(got, expected):
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 
+def parts(n):
+    """All of n, and its halves."""
+    return [part for part in [(0, n), (0, (n + 1) // 2), ((n + 1) // 2, n)] if part[0] < part[1]]
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_dense_forward(shape, dtype):
     a, weights, biases, delta = layer(shape, dtype)
-    z = np.full(delta.size, np.nan, dtype)
-    compiled.dense_forward(*shape, a.ravel(), weights.ravel(), biases, z)
-    assert_close(z.reshape(delta.shape), a @ weights + biases)
+    n_rows, fan_in, fan_out = shape
+    for start, stop in parts(fan_out):
+        z = np.full(delta.shape, np.nan, dtype)
+        compiled.dense_forward(
+            n_rows, fan_in, stop - start, fan_out, a.ravel(), weights.ravel()[start:],
+            biases[start:stop], z.reshape(-1)[start:],
+        )  # fmt: skip
+        assert_close(z[:, start:stop], (a @ weights + biases)[:, start:stop])
+        assert np.isnan(np.delete(z, np.s_[start:stop], axis=1)).all()
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_input_gradient(shape, dtype):
     a, weights, _, delta = layer(shape, dtype)
-    out = np.full(a.size, np.nan, dtype)
-    compiled.input_gradient(*shape, delta.ravel(), weights.ravel(), out)
-    assert_close(out.reshape(a.shape), delta @ weights.T)
-
-
-def parts(n):
-    """All of n, and its halves."""
-    return [(0, n), (0, (n + 1) // 2), ((n + 1) // 2, n)]
+    n_rows, fan_in, fan_out = shape
+    for start, stop in parts(fan_in):
+        out = np.full(a.shape, np.nan, dtype)
+        compiled.input_gradient(
+            n_rows, stop - start, fan_in, fan_out, delta.ravel(),
+            weights.ravel()[start * fan_out :], out.reshape(-1)[start:],
+        )  # fmt: skip
+        assert_close(out[:, start:stop], (delta @ weights.T)[:, start:stop])
+        assert np.isnan(np.delete(out, np.s_[start:stop], axis=1)).all()
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.125, 0.0), (0.5, 1.0)])
 def test_weight_gradient(alpha, beta, shape, dtype):
-    a, _, _, delta = layer(shape, dtype)
-    for start, stop in parts(shape[1]):
-        if start == stop:
-            continue
-        before = np.full((stop - start, shape[2]), 3 if beta else np.nan, dtype)
-        grads = before.ravel().copy()
-        compiled.weight_gradient(
-            *shape, start, stop, dtype(alpha), a.ravel(), delta.ravel(), dtype(beta), grads
-        )
-        expected = alpha * (a.T @ delta)[start:stop] + (beta * before if beta else 0)
-        assert_close(grads.reshape(before.shape), expected)
+    a, weights, _, delta = layer(shape, dtype)
+    n_rows, fan_in, fan_out = shape
+    for row, row_stop in parts(fan_in):
+        for unit, unit_stop in parts(fan_out):
+            block = np.s_[row:row_stop, unit:unit_stop]
+            grads = np.full(weights.shape, 3, dtype)
+            if not beta:
+                grads[block] = np.nan
+            compiled.weight_gradient(
+                n_rows, row_stop - row, fan_in, unit_stop - unit, fan_out, dtype(alpha),
+                a.ravel()[row:], delta.ravel()[unit:], dtype(beta),
+                grads.reshape(-1)[row * fan_out + unit :],
+            )  # fmt: skip
+            expected = np.full(weights.shape, 3.0)
+            expected[block] = (alpha * (a.T @ delta) + 3 * beta)[block]
+            assert_close(grads, expected)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -73,10 +90,15 @@ def test_weight_gradient(alpha, beta, shape, dtype):
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.125, 0.0), (0.5, 1.0)])
 def test_bias_gradient(alpha, beta, shape, dtype):
     delta = layer(shape, dtype)[-1]
-    before = np.full(shape[2], 3 if beta else np.nan, dtype)
-    grads = before.copy()
-    compiled.bias_gradient(shape[0], shape[2], dtype(alpha), delta.ravel(), dtype(beta), grads)
-    assert_close(grads, alpha * delta.sum(axis=0) + (beta * before if beta else 0))
+    for start, stop in parts(shape[2]):
+        before = np.full(stop - start, 3 if beta else np.nan, dtype)
+        grads = before.copy()
+        compiled.bias_gradient(
+            shape[0], stop - start, shape[2], dtype(alpha), delta.ravel()[start:], dtype(beta),
+            grads,
+        )  # fmt: skip
+        sums = delta.sum(axis=0)[start:stop]
+        assert_close(grads, alpha * sums + (beta * before if beta else 0))
 
 
 def csr(X, shuffled=False):

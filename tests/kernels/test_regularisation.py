@@ -156,20 +156,29 @@ def test_l1(dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("n_jobs", N_JOBS)
-@pytest.mark.parametrize("plan", PLANS, ids=["parameters", "1 shard", "4 shards"])
-def test_training_with_everything_follows_the_twin(plan, n_jobs, dtype, force_plan):
-    # Where threads share parameters, gradients of norms are nobody's.
-    norms = () if plan.shares_parameters else (True, True)
+@pytest.mark.parametrize(
+    ("plan", "hidden", "limit"),
+    [
+        (PLANS[0], (6, 5), 0.6),
+        (PLANS[0], (128, 192), 3.0),
+        (PLANS[1], (6, 5), 0.6),
+        (PLANS[2], (6, 5), 0.6),
+    ],
+    ids=["together", "together, wide", "1 shard", "4 shards"],
+)
+def test_training_with_everything_follows_the_twin(plan, hidden, limit, n_jobs, dtype, force_plan):
+    # Where threads go together, gradients of norms are nobody's.
+    norms = () if plan.shares_layers else (True, True)
     force_plan(plan)
     problem = make_problem(
-        activations="tanh", loss="softmax_cross_entropy", n_samples=90, dtype=dtype, weighted=True,
+        hidden, "silu", "softmax_cross_entropy", n_samples=90, dtype=dtype, weighted=True,
         norms=norms, dropout=(0.2, 0.4),
     )  # fmt: skip
     twin, (X, y, weights) = problem.twin(), problem.twin_data()
     optimizer = reference.SGD(learning_rate_init=0.3, momentum=0.5)
     lengths = []
     with problem.engine(
-        "momentum", batch_size=40, alpha=0.4, l1=0.3, max_grad_norm=0.6, n_jobs=n_jobs
+        "momentum", batch_size=40, alpha=0.4, l1=0.3, max_grad_norm=limit, n_jobs=n_jobs
     ) as engine:
         engine._step.hyper[0] = 0.5
         for epoch in range(3):
@@ -183,14 +192,14 @@ def test_training_with_everything_follows_the_twin(plan, n_jobs, dtype, force_pl
                 )  # fmt: skip
                 expected += value * len(rows) / 90
                 lengths.append(np.sqrt(sum((gradient**2).sum() for gradient in gradients)))
-                reference.clip(gradients, 0.6)
+                reference.clip(gradients, limit)
                 optimizer.step(twin.parameters, gradients)
             tolerance = 1e-11 if dtype is np.float64 else 1e-4
             assert loss == pytest.approx(expected, rel=tolerance)
             np.testing.assert_allclose(
                 problem.params, problem.flatten(twin.parameters), rtol=tolerance, atol=tolerance
             )
-    assert min(lengths) < 0.6 < max(lengths)
+    assert min(lengths) < limit < max(lengths)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -109,19 +109,21 @@ def test_all_plans_agree(options, n_jobs, force_plan):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(("hidden", "batch_size"), [((64,), 256), ((200, 200), 64)])
+@pytest.mark.parametrize(
+    ("hidden", "batch_size"), [((64,), 256), ((200, 200), 64), ((256, 192), 64), ((200, 256), 64)]
+)
 def test_threads_of_the_usual_plan(hidden, batch_size, dtype):
     problem = make_problem(hidden, n_features=50, n_samples=300, dtype=dtype)
     plan = make_plan(problem.layout, np.dtype(dtype), batch_size)
     assert plan.useful_threads >= 3
     # Activations outweigh parameters in the first, parameters activations in the second.
-    assert plan.shares_parameters == (batch_size == 64)
+    assert plan.shares_layers == (batch_size == 64)
 
     _, params = train(problem, 1, batch_size=batch_size)
     tolerance = 1e-12 if dtype is np.float64 else 2e-4
     for n_jobs in N_JOBS[1:]:
         _, others = train(problem, n_jobs, batch_size=batch_size)
-        if plan.shares_parameters:
+        if plan.shares_layers:
             np.testing.assert_allclose(others, params, rtol=tolerance, atol=tolerance)
         else:
             np.testing.assert_array_equal(others, params)

@@ -1,0 +1,133 @@
+"""One step on a batch that is divided into shards, each with a gradient of its own.
+
+Threads share the shards, then the parameters, and meet once in between. Suits networks whose
+parameters are few beside the activations of a batch. Sums are taken in the same order whoever takes
+them: the number of threads does not show in a bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmlp._jit import kernel
+from fastmlp.kernels.backprop import (
+    backward_pass,
+    first_inputs_of,
+    forward_pass,
+    layer_gradients,
+    load_rows,
+    output_delta,
+    sum_of,
+)
+from fastmlp.kernels.structures import BIASES, UNITS
+from fastmlp.kernels.team import GRAIN, is_called_off, share, wait_for_all
+from fastmlp.kernels.updates import add_l1, clipping, sum_squares, update_slice
+from fastmlp.kernels.views import view
+
+__all__ = ["step_on_shards"]
+
+
+@kernel
+def step_on_shards(
+    network, data, order, in_order, begin, n_rows, total, noise, rates, step, params, workspace,
+    team, thread, losses,
+):  # fmt: skip
+    """Do one thread's part of a step.
+
+    Parameters
+    ----------
+    network, data, order, in_order, rates, step, params, workspace, team, thread, losses
+        As for `run_batches`; `rates`, and `noise`, are those of this step.
+    begin, n_rows : int
+        The batch: its samples are ``order[begin : begin + n_rows]``.
+    total : float
+        Sum of their weights.
+    """
+    n_shards = workspace.gradients.size // params.size
+    scale = params.dtype.type(1.0 / total)
+    for shard in range(thread, n_shards, team.size):
+        loss = _run_shard(
+            network, data, order, in_order, begin, n_rows, shard, n_shards, scale, noise, params,
+            workspace, team,
+        )  # fmt: skip
+        losses[shard, 0] += n_rows / total * loss
+    if wait_for_all(team.size, team.barrier):
+        penalty = _update(network, rates, total, step, params, workspace, team, thread)
+        losses[n_shards + thread, 0] += n_rows / total * penalty
+
+
+@kernel
+def _run_shard(
+    network, data, order, in_order, begin, n_rows, shard, n_shards, scale, noise, params, workspace,
+    team,
+):  # fmt: skip
+    """Compute the gradient of one shard of a batch, and return the sum of its loss terms.
+
+    It passes through the shard's own rows of the workspace in pieces that fit.
+    """
+    number, layers = params.dtype.type, network.layers
+    n_layers = layers.shape[0] - 1
+    position, stop = share(n_rows, GRAIN, shard, n_shards)
+    row, row_stop = share(workspace.capacity, GRAIN, shard, n_shards)
+    grads = view(workspace.gradients, shard * params.size, params.size)
+    beta, loss = number(0), 0.0
+    for i in range(layers[n_layers - 1, BIASES], params.size):
+        grads[i] = beta
+    # A shard of a short batch may be empty: its gradient is zero, not what an old batch left.
+    while position < stop or beta == 0:
+        if is_called_off(team.barrier):
+            break
+        n_piece = min(row_stop - row, stop - position)
+        samples = view(order, begin + position, n_piece)
+        gathers = (not in_order or network.narrow.forward != 0) and not data.indptr.size
+        load_rows(network, data, samples, gathers, row, workspace)
+        inputs = first_inputs_of(
+            network, data, in_order, begin + position, row, n_piece, workspace.gathered
+        )
+        forward_pass(
+            network, params, data, samples, inputs, row, n_piece, workspace, noise, position
+        )
+        output_delta(network, params, row, n_piece, data.n_targets, scale, workspace, grads)
+        backward_pass(network, params, row, n_piece, scale, workspace, noise, position, grads)
+        for layer in range(n_layers):
+            layer_gradients(
+                network, data, samples, inputs, layer, row, n_piece, scale, beta, workspace,
+                np.int64(0), layers[layer, UNITS], np.int64(0), layers[layer + 1, UNITS], grads,
+                np.bool_(True),
+            )  # fmt: skip
+        loss += sum_of(view(workspace.terms, row * network.n_terms, n_piece * network.n_terms))
+        position += n_piece
+        beta = number(1)
+    return loss
+
+
+@kernel
+def _update(network, rates, total, step, params, workspace, team, thread):
+    """Add up the shards' gradients for this thread's slice of the parameters, and update it.
+
+    Returns the penalty on the old weights of the slice.
+    """
+    start, stop = share(params.size, GRAIN, thread, team.size)
+    grads = view(workspace.gradients, 0, params.size)
+    # Always in the same order, whoever does it.
+    for shard in range(1, workspace.gradients.size // params.size):
+        other = view(workspace.gradients, shard * params.size, params.size)
+        for i in range(start, stop):
+            grads[i] += other[i]
+    middle = min(max(start, network.n_weights), stop)
+    penalty = add_l1(step, total, grads, params, start, middle - start)
+    factor = params.dtype.type(1)
+    if step.sum_squares:
+        # Everybody adds up everything, so that the sum does not depend on who shares it.
+        if not wait_for_all(team.size, team.barrier):
+            return penalty
+        squares = sum_squares(step, total, grads, params, np.int64(0), network.n_weights)
+        squares += sum_squares(
+            step, np.inf, grads, params, network.n_weights, params.size - network.n_weights
+        )
+        factor = params.dtype.type(clipping(step, squares))
+        if not wait_for_all(team.size, team.barrier):
+            return penalty
+    penalty += update_slice(step, rates, total, factor, grads, params, start, middle - start)
+    update_slice(step, rates, np.inf, factor, grads, params, middle, stop - middle)
+    return penalty
