@@ -50,7 +50,7 @@ class ExchangeMixin:
     """Conversion from and to the class of the same name in `sklearn.neural_network`."""
 
     # The estimators have these.
-    out_activation: str | None
+    out_activation: Any
     _layout: NetworkLayout
     _progress: Progress
     _schedule: Any
