@@ -344,17 +344,16 @@ class BaseMLP(
                 f"out_activation={output!r} cannot be combined with loss={self.loss!r}, which "
                 f"needs {fixed!r} here. Leave out_activation=None, or set loss='squared_error'."
             )
+        # Without hidden layers, the activation that these would have had; a list has none.
+        is_one = isinstance(self.activation, (str, CustomActivation))
+        output_init = activations[-1] if activations else self.activation if is_one else output
         return NetworkLayout(
             units=(n_features, *hidden, self.n_outputs_),
             activations=(*activations, output),
             slopes=(*slopes, None),
             loss=loss,
             loss_parameters=self._loss_parameters(loss),
-            output_init=(
-                self.activation
-                if isinstance(self.activation, (str, CustomActivation))
-                else activations[-1]
-            ),
+            output_init=output_init,
         )
 
     def _loss_parameters(self, loss: str | CustomLoss) -> tuple[float, ...]:

@@ -3,7 +3,8 @@ r"""A user's own activations and losses: functions of numbers, compiled into loo
 `CustomActivation` and `CustomLoss` hold Python functions and nothing else, so that they compare,
 copy and pickle as these do. Their `row` is what the tables `ACTIVATIONS` and `LOSSES` have for a
 name: the functions are compiled into loops of their own, inlined, for the compute dtype, when they
-are first used. What they return is rounded to that dtype.
+are first used. What they return is rounded to that dtype. The exponential function and its kin are
+those of `fastmlp.kernels.math` there, which fill vector registers: six times as fast an epoch.
 
 The machine code is kept on disk under a digest of the functions (`fastmlp.kernels.digest`): an
 edited function is another one, and so is one whose globals have changed.
@@ -13,20 +14,23 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import InitVar, dataclass
 from functools import cache
-from types import FunctionType
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 from numba import types
+from numba.extending import overload
 from numpy.typing import DTypeLike, NDArray
 
 from fastmlp._jit import entry_point, user_function
 from fastmlp._linking import Interface, LinkedFunction
+from fastmlp.kernels import math as fast_math
 from fastmlp.kernels.activations import ACTIVATION, DERIVATIVE, Activation
-from fastmlp.kernels.digest import digest_of, python_function
+from fastmlp.kernels.digest import digest_of, globals_of, python_function
 from fastmlp.kernels.losses import LOSS, Loss, apply_weights, loss_and_delta
 
 __all__ = ["CustomActivation", "CustomLoss"]
@@ -57,7 +61,7 @@ class CustomActivation:
     ----------
     function : function
         f: a Python function of one number, compiled by Numba (it may be decorated with
-        ``numba.njit``, and what it calls must be). It must not raise exceptions.
+        ``numba.njit``, and what it calls must be).
     derivative : function
         f', likewise a function of z.
     check : bool, default=True
@@ -144,7 +148,7 @@ class CustomLoss:
     ----------
     function : function
         L: a Python function of two numbers, prediction and target, compiled by Numba (it may be
-        decorated with ``numba.njit``, and what it calls must be). It must not raise exceptions.
+        decorated with ``numba.njit``, and what it calls must be).
     gradient : function
         :math:`\partial L / \partial a`, likewise a function of prediction and target.
     check : bool, default=True
@@ -251,6 +255,74 @@ def _loss_terms(address, n_units, outputs, targets, weights, parameters, delta, 
     loss_and_delta(address, n_units, outputs, targets, weights, parameters, delta, terms)
 
 
+# -- faster functions ---------------------------------------------------------------------------
+
+
+def _vectorised(slow: Function, fast: Function, pole: float | None) -> Function:
+    """Return what compiles to the fast function for floats, and to the slow one for integers.
+
+    Below its pole, a logarithm is nan. The fast ones leave that to their callers.
+    """
+
+    def switch(x: Any) -> Any:
+        return slow(x)
+
+    def choose(x):  # type: ignore[no-untyped-def]  # Numba compares it with the implementation's
+        if not isinstance(x, types.Float):
+            return lambda x: slow(x)
+        if pole is None:
+            return lambda x: fast(x)
+        number = np.float32 if x == types.float32 else np.float64
+        lowest, infinity, nan = number(pole), number(np.inf), number(np.nan)
+
+        def logarithm(x):  # type: ignore[no-untyped-def]
+            value = fast(x) if x < infinity else x
+            return value if x > lowest else (-infinity if x == lowest else nan)
+
+        return logarithm
+
+    overload(switch, jit_options={"forceinline": True})(choose)
+    return switch
+
+
+_FASTER = {
+    getattr(module, name): _vectorised(getattr(module, name), getattr(fast_math, name), pole)
+    for module in (math, np)
+    for name, pole in (("exp", None), ("expm1", None), ("tanh", None), ("log", 0), ("log1p", -1))
+}
+
+
+class _FasterModule(ModuleType):
+    """A module in which some functions are faster ones."""
+
+    def __init__(self, module: ModuleType) -> None:
+        super().__init__(module.__name__)
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return _faster(getattr(self._module, name))
+
+
+_FASTER_MODULES = {module: _FasterModule(module) for module in (math, np)}
+
+
+def _faster(value: Any) -> Any:
+    """Return what stands for a function or a module of functions; anything else as it is."""
+    for table in (_FASTER, _FASTER_MODULES):
+        for slow, fast in table.items():
+            if value is slow:
+                return fast
+    return value
+
+
+def _faster_cell(cell: CellType) -> CellType:
+    """Return what stands for a cell of a closure."""
+    try:
+        return CellType(_faster(cell.cell_contents))
+    except ValueError:  # nothing is in it yet, as Numba will say
+        return cell
+
+
 # -- loops --------------------------------------------------------------------------------------
 
 
@@ -302,10 +374,9 @@ def _loss_row(
 def _inlined(function: Function, digest: str | None) -> Any:
     """Compile a function into its callers, under a name that no other function has."""
     python = python_function(function)
-    copy = FunctionType(
-        python.__code__, python.__globals__, python.__name__, python.__defaults__,
-        python.__closure__,
-    )  # fmt: skip
+    names = {name: _faster(value) for name, value in globals_of(python).items()}
+    cells = tuple(map(_faster_cell, python.__closure__ or ()))
+    copy = FunctionType(python.__code__, names, python.__name__, python.__defaults__, cells)
     copy.__kwdefaults__ = python.__kwdefaults__
     # Of two pieces of machine code by the same name, one would stand for both.
     copy.__module__, copy.__qualname__ = __name__, f"function_{digest or next(_numbers)}"
@@ -336,7 +407,8 @@ def _compile(
             reason = _why_not(function, (number,) * n_arguments)
             if reason is not None:
                 raise CompilationError(
-                    f"the function {function.__name__!r} cannot be compiled: {reason}"
+                    f"the function {function.__name__!r} cannot be compiled: {reason}. It must be "
+                    "written for single numbers, and what it calls be decorated with numba.njit."
                 ) from error
         raise
 
@@ -349,12 +421,12 @@ def _why_not(function: Function, signature: tuple[Any, ...]) -> str | None:
     except Exception as error:  # noqa: BLE001  # whatever it is, it is about the user's function
         lines = [line.strip() for line in str(error).splitlines()]
         lines = [line for line in lines if line and not line.startswith("Failed in ")]
-        return lines[0] if lines else type(error).__name__
+        return lines[0].rstrip(".:") if lines else type(error).__name__
     (result,) = inlined.overloads.values()
     kind = result.signature.return_type
     if isinstance(kind, (types.Boolean, types.Integer, types.Float)):
         return None
-    return f"it returns {kind}, not a number."
+    return f"it returns {kind}, not a number"
 
 
 # -- checks -------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import cmath
 import hashlib
+import itertools
 import math
 import operator
 import sys
@@ -23,7 +24,7 @@ import numpy as np
 
 from fastmlp.kernels import math as fast_math
 
-__all__ = ["digest_of", "python_function"]
+__all__ = ["digest_of", "globals_of", "python_function"]
 
 _NUMBERS_AND_TEXTS = (type(None), bool, int, float, complex, str, bytes, type(...))
 # The versions of Python, NumPy, Numba and fastmlp are known to the cache.
@@ -50,6 +51,29 @@ def python_function(function: Any) -> Any:
         The Python function.
     """
     return getattr(function, "py_func", function)
+
+
+def globals_of(function: FunctionType) -> dict[str, Any]:
+    """Return the globals that a function may read.
+
+    Parameters
+    ----------
+    function : function
+        A Python function.
+
+    Returns
+    -------
+    dict of str to object
+        Those whose names are in its code, or in that of functions inside it. Names of attributes
+        are among them.
+    """
+    names = function.__globals__
+    return {name: names[name] for name in _names(function.__code__) if name in names}
+
+
+def _names(code: CodeType) -> list[str]:
+    inner = (_names(value) for value in code.co_consts if isinstance(value, CodeType))
+    return [*code.co_names, *itertools.chain.from_iterable(inner)]
 
 
 def digest_of(function: Callable[..., Any]) -> str | None:
@@ -82,22 +106,22 @@ def _function(function: FunctionType, callers: tuple[FunctionType, ...]) -> str:
         raise _UnknownError from None
     named = tuple(sorted((function.__kwdefaults__ or {}).items()))
     values = _value((cells, function.__defaults__ or (), named), callers)
-    return f"{_code(function.__code__, function.__globals__, callers)} {values}"
+    read = [(name, _value(value, callers)) for name, value in globals_of(function).items()]
+    return f"{_code(function.__code__, callers)} {read} {values}"
 
 
-def _code(code: CodeType, names: dict[str, Any], callers: tuple[FunctionType, ...]) -> str:
-    """Describe bytecode, its constants, and the globals that it reads."""
+def _code(code: CodeType, callers: tuple[FunctionType, ...]) -> str:
+    """Describe bytecode and its constants."""
     form = (
         code.co_code, code.co_flags, code.co_argcount, code.co_posonlyargcount,
         code.co_kwonlyargcount, code.co_names, code.co_varnames, code.co_freevars,
         code.co_cellvars, code.co_exceptiontable,
     )  # fmt: skip
     constants = [
-        _code(value, names, callers) if isinstance(value, CodeType) else _value(value, callers)
+        _code(value, callers) if isinstance(value, CodeType) else _value(value, callers)
         for value in code.co_consts
     ]
-    read = [(name, _value(names[name], callers)) for name in code.co_names if name in names]
-    return repr((form, constants, read))
+    return repr((form, constants))
 
 
 def _value(value: Any, callers: tuple[FunctionType, ...]) -> str:
