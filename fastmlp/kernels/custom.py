@@ -269,9 +269,9 @@ def _vectorised(slow: Function, fast: Function, pole: float | None) -> Function:
 
     def choose(x):  # type: ignore[no-untyped-def]  # Numba compares it with the implementation's
         if not isinstance(x, types.Float):
-            return lambda x: slow(x)
+            return lambda x: slow(x)  # noqa: PLW0108
         if pole is None:
-            return lambda x: fast(x)
+            return lambda x: fast(x)  # noqa: PLW0108
         number = np.float32 if x == types.float32 else np.float64
         lowest, infinity, nan = number(pole), number(np.inf), number(np.nan)
 

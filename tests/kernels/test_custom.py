@@ -190,9 +190,7 @@ def test_what_is_no_function_of_a_number_is_refused(value):
 
 
 def test_what_is_no_function_of_two_numbers_is_refused():
-    with pytest.raises(
-        TypeError, match=r"'function' parameter of CustomLoss .*prediction and t"
-    ):
+    with pytest.raises(TypeError, match=r"'function' parameter of CustomLoss .*prediction and t"):
         CustomLoss(tanh, squared_error_gradient)
     with pytest.raises(TypeError, match="'gradient' parameter of CustomLoss"):
         CustomLoss(squared_error, tanh)
