@@ -3,8 +3,7 @@ r"""A user's own activations and losses: functions of numbers, compiled into loo
 `CustomActivation` and `CustomLoss` hold Python functions and nothing else, so that they compare,
 copy and pickle as these do. Their `row` is what the tables `ACTIVATIONS` and `LOSSES` have for a
 name: the functions are compiled into loops of their own, inlined, for the compute dtype, when they
-are first used. What they return is rounded to that dtype. The exponential function and its kin are
-those of `fastmlp.kernels.math` there, which fill vector registers: six times as fast an epoch.
+are first used. What they return is rounded to that dtype.
 
 The machine code is kept on disk under a digest of the functions (`fastmlp.kernels.digest`): an
 edited function is another one, and so is one whose globals have changed.
@@ -12,39 +11,31 @@ edited function is another one, and so is one whose globals have changed.
 
 from __future__ import annotations
 
-import inspect
 import itertools
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import InitVar, dataclass
 from functools import cache
-from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import overload
 from numpy.typing import DTypeLike, NDArray
 
-from fastmlp._jit import entry_point, user_function
+from fastmlp._jit import entry_point
 from fastmlp._linking import Interface, LinkedFunction
-from fastmlp.kernels import math as fast_math
 from fastmlp.kernels.activations import ACTIVATION, DERIVATIVE, Activation
-from fastmlp.kernels.digest import digest_of, globals_of, python_function
+from fastmlp.kernels.derivative_check import check_derivative
+from fastmlp.kernels.digest import digest_of
+from fastmlp.kernels.functions import check_signature, inlined, unique_name, why_not
 from fastmlp.kernels.losses import LOSS, Loss, apply_weights, loss_and_delta
 
-__all__ = ["CustomActivation", "CustomLoss"]
+__all__ = ["CompilationError", "CustomActivation", "CustomLoss"]
 
 Function = Callable[..., float]
 
 # Where derivatives are checked. Corners are at round numbers, and these are not.
 _POINTS = (-7.13, -2.91, -1.37, -0.83, -0.29, -0.057, 0.043, 0.31, 0.79, 1.33, 2.87, 7.19)
 _OTHER_POINTS = (-3.41, -0.91, -0.17, 0.23, 0.97, 3.61)
-# Steps of the differences, for what is smooth at one scale or computed in float32; how far a point
-# that may be a corner is moved; and by what share derivative and difference may differ.
-_STEPS, _SHIFT, _TOLERANCE = (1e-4, 1e-2), 0.013, 1e-5
-# Functions without a digest are told apart by this.
-_numbers = itertools.count()
 
 
 class CompilationError(ValueError):
@@ -101,11 +92,11 @@ class CustomActivation:
     check: InitVar[bool] = True
 
     def __post_init__(self, check: bool) -> None:
-        _check_signature("CustomActivation", "function", self.function, 1)
-        _check_signature("CustomActivation", "derivative", self.derivative, 1)
+        check_signature("CustomActivation", "function", self.function, 1)
+        check_signature("CustomActivation", "derivative", self.derivative, 1)
         if check:
             points = [(z,) for z in _POINTS]
-            _check_derivative("derivative", self.function, self.derivative, points)
+            check_derivative("derivative", self.function, self.derivative, points)
 
     def __repr__(self) -> str:
         return f"CustomActivation({self.function.__name__}, {self.derivative.__name__})"
@@ -188,11 +179,11 @@ class CustomLoss:
     check: InitVar[bool] = True
 
     def __post_init__(self, check: bool) -> None:
-        _check_signature("CustomLoss", "function", self.function, 2)
-        _check_signature("CustomLoss", "gradient", self.gradient, 2)
+        check_signature("CustomLoss", "function", self.function, 2)
+        check_signature("CustomLoss", "gradient", self.gradient, 2)
         if check:
             points = list(itertools.product(_POINTS, _OTHER_POINTS))
-            _check_derivative("gradient", self.function, self.gradient, points)
+            check_derivative("gradient", self.function, self.gradient, points)
 
     def __repr__(self) -> str:
         return f"CustomLoss({self.function.__name__}, {self.gradient.__name__})"
@@ -255,74 +246,6 @@ def _loss_terms(address, n_units, outputs, targets, weights, parameters, delta, 
     loss_and_delta(address, n_units, outputs, targets, weights, parameters, delta, terms)
 
 
-# -- faster functions ---------------------------------------------------------------------------
-
-
-def _vectorised(slow: Function, fast: Function, pole: float | None) -> Function:
-    """Return what compiles to the fast function for floats, and to the slow one for integers.
-
-    Below its pole, a logarithm is nan. The fast ones leave that to their callers.
-    """
-
-    def switch(x: Any) -> Any:
-        return slow(x)
-
-    def choose(x):  # type: ignore[no-untyped-def]  # Numba compares it with the implementation's
-        if not isinstance(x, types.Float):
-            return lambda x: slow(x)  # noqa: PLW0108
-        if pole is None:
-            return lambda x: fast(x)  # noqa: PLW0108
-        number = np.float32 if x == types.float32 else np.float64
-        lowest, infinity, nan = number(pole), number(np.inf), number(np.nan)
-
-        def logarithm(x):  # type: ignore[no-untyped-def]
-            value = fast(x) if x < infinity else x
-            return value if x > lowest else (-infinity if x == lowest else nan)
-
-        return logarithm
-
-    overload(switch, jit_options={"forceinline": True})(choose)
-    return switch
-
-
-_FASTER = {
-    getattr(module, name): _vectorised(getattr(module, name), getattr(fast_math, name), pole)
-    for module in (math, np)
-    for name, pole in (("exp", None), ("expm1", None), ("tanh", None), ("log", 0), ("log1p", -1))
-}
-
-
-class _FasterModule(ModuleType):
-    """A module in which some functions are faster ones."""
-
-    def __init__(self, module: ModuleType) -> None:
-        super().__init__(module.__name__)
-        self._module = module
-
-    def __getattr__(self, name: str) -> Any:
-        return _faster(getattr(self._module, name))
-
-
-_FASTER_MODULES = {module: _FasterModule(module) for module in (math, np)}
-
-
-def _faster(value: Any) -> Any:
-    """Return what stands for a function or a module of functions; anything else as it is."""
-    for table in (_FASTER, _FASTER_MODULES):
-        for slow, fast in table.items():
-            if value is slow:
-                return fast
-    return value
-
-
-def _faster_cell(cell: CellType) -> CellType:
-    """Return what stands for a cell of a closure."""
-    try:
-        return CellType(_faster(cell.cell_contents))
-    except ValueError:  # nothing is in it yet, as Numba will say
-        return cell
-
-
 # -- loops --------------------------------------------------------------------------------------
 
 
@@ -331,7 +254,7 @@ def _activation_row(
     function: Function, derivative: Function, digest: str | None, other_digest: str | None
 ) -> Activation:
     """Return the row of two functions that are what their digests say."""
-    f, df = _inlined(function, digest), _inlined(derivative, other_digest)
+    f, df = inlined(function, digest), inlined(derivative, other_digest)
 
     def custom_activation(n_units, slope, a):  # type: ignore[no-untyped-def]
         number = a.dtype.type
@@ -357,7 +280,7 @@ def _loss_row(
     function: Function, gradient: Function, digest: str | None, other_digest: str | None
 ) -> Loss:
     """Return the row of two functions that are what their digests say."""
-    f, df = _inlined(function, digest), _inlined(gradient, other_digest)
+    f, df = inlined(function, digest), inlined(gradient, other_digest)
 
     def custom_loss(n_units, outputs, targets, weights, parameters, delta, terms):  # type: ignore[no-untyped-def]
         number = delta.dtype.type
@@ -371,24 +294,10 @@ def _loss_row(
     return Loss(linked, f"{function.__name__}(a, y)", "both")
 
 
-def _inlined(function: Function, digest: str | None) -> Any:
-    """Compile a function into its callers, under a name that no other function has."""
-    python = python_function(function)
-    names = {name: _faster(value) for name, value in globals_of(python).items()}
-    cells = tuple(map(_faster_cell, python.__closure__ or ()))
-    copy = FunctionType(python.__code__, names, python.__name__, python.__defaults__, cells)
-    copy.__kwdefaults__ = python.__kwdefaults__
-    # Of two pieces of machine code by the same name, one would stand for both.
-    copy.__module__, copy.__qualname__ = __name__, f"function_{digest or next(_numbers)}"
-    return user_function(copy)
-
-
 def _linked(loop: Any, interface: Interface, digests: tuple[str | None, ...]) -> LinkedFunction:
     """Link a loop, whose machine code is kept where all that it depends on is known."""
-    is_known = None not in digests
-    suffix = "_".join(map(str, digests)) if is_known else str(next(_numbers))
-    loop.__qualname__ = f"{loop.__name__}_{suffix}"
-    return LinkedFunction(loop, interface, is_kept=is_known)
+    loop.__qualname__ = unique_name(loop.__name__, *digests)
+    return LinkedFunction(loop, interface, is_kept=None not in digests)
 
 
 def _compile(
@@ -404,99 +313,10 @@ def _compile(
     except Exception as error:
         number = getattr(types, np.dtype(dtype).name)
         for function in functions:
-            reason = _why_not(function, (number,) * n_arguments)
+            reason = why_not(function, (number,) * n_arguments)
             if reason is not None:
                 raise CompilationError(
                     f"the function {function.__name__!r} cannot be compiled: {reason}. It must be "
                     "written for single numbers, and what it calls be decorated with numba.njit."
                 ) from error
         raise
-
-
-def _why_not(function: Function, signature: tuple[Any, ...]) -> str | None:
-    """Return in one line why a function is nothing for our loops; None if it is."""
-    inlined = _inlined(function, None)
-    try:
-        inlined.compile(signature)
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is about the user's function
-        lines = [line.strip() for line in str(error).splitlines()]
-        lines = [line for line in lines if line and not line.startswith("Failed in ")]
-        return lines[0].rstrip(".:") if lines else type(error).__name__
-    (result,) = inlined.overloads.values()
-    kind = result.signature.return_type
-    if isinstance(kind, (types.Boolean, types.Integer, types.Float)):
-        return None
-    return f"it returns {kind}, not a number"
-
-
-# -- checks -------------------------------------------------------------------------------------
-
-
-def _check_signature(owner: str, name: str, value: Any, n_arguments: int) -> None:
-    """Raise a TypeError unless a value is a Python function of so many numbers."""
-    python = python_function(value)
-    is_function = isinstance(python, FunctionType)
-    if is_function:
-        try:
-            inspect.signature(python).bind(*[0.0] * n_arguments)
-        except TypeError:
-            is_function = False
-    if not is_function:
-        what = "one number" if n_arguments == 1 else "two numbers, prediction and target"
-        raise TypeError(
-            f"The {name!r} parameter of {owner} must be a Python function of {what}. "
-            f"Got {value!r} instead."
-        )
-
-
-def _check_derivative(
-    name: str, function: Function, derivative: Function, points: list[tuple[float, ...]]
-) -> None:
-    """Raise a ValueError where a derivative is another one than that of the function."""
-    f, df = python_function(function), python_function(derivative)
-    n_finite = 0
-    with np.errstate(all="ignore"):
-        for first, *others in points:
-            # Near a corner, there is none on either side of it.
-            for x in (first, first - _SHIFT, first + _SHIFT):
-                slope = _evaluate(df, x, *others)
-                differences = [
-                    difference
-                    for difference in _differences(f, x, *others)
-                    if np.isfinite(difference)
-                ]
-                if not np.isfinite(slope) or not differences:
-                    break
-                n_finite += 1
-                if any(abs(slope - d) <= _TOLERANCE * (1 + abs(slope)) for d in differences):
-                    break
-            else:
-                x = first
-                slope, difference = _evaluate(df, x, *others), next(_differences(f, x, *others))
-                arguments = ", ".join(map(str, (x, *others)))
-                raise ValueError(
-                    f"The {name!r} parameter must be the derivative of {function.__name__!r}, but "
-                    f"at ({arguments}) {derivative.__name__!r} is {slope:.6g}, and a finite "
-                    f"difference is {difference:.6g}. Set check=False if that is meant."
-                )
-    if n_finite == 0:
-        raise ValueError(
-            f"{function.__name__!r} and {derivative.__name__!r} are not finite at any of the "
-            f"points where they are compared. Set check=False if that is meant."
-        )
-
-
-def _differences(f: Function, x: float, *others: float) -> Iterator[float]:
-    """Yield central differences of fourth order."""
-    for h in _STEPS:
-        far = _evaluate(f, x + 2 * h, *others) - _evaluate(f, x - 2 * h, *others)
-        near = _evaluate(f, x + h, *others) - _evaluate(f, x - h, *others)
-        yield (8 * near - far) / (12 * h)
-
-
-def _evaluate(f: Function, *arguments: float) -> float:
-    """Call a Python function as compiled code would be: what is not a number is nan."""
-    try:
-        return float(f(*map(np.float64, arguments)))
-    except (ArithmeticError, ValueError):
-        return np.nan
