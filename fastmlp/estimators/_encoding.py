@@ -100,7 +100,7 @@ def encoded(value: Any, name: str, tensors: dict[str, Floats] | None = None) -> 
     if isinstance(value, (CustomActivation, CustomLoss)):
         raise TypeError(
             f"A model file holds no functions, and {name}={value!r} consists of them. Pickle the "
-            "model instead, with joblib.dump: where it is loaded, the functions must be importable."
+            "model instead: where it is loaded, the functions must be importable."
         )
     raise TypeError(
         f"A model file holds numbers, strings, None, and tuples, lists and dicts of them; "

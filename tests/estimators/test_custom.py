@@ -71,7 +71,7 @@ def is_large(z):
 TANH = CustomActivation(tanh, tanh_derivative)
 SQUARES = CustomLoss(half_square, difference)
 ABSOLUTE = CustomLoss(absolute, sign)
-OPTIONS = {"hidden_layer_sizes": (9, 7), "max_iter": 8, "random_state": 0}
+OPTIONS = {"hidden_layer_sizes": (9, 7), "max_iter": 8, "random_state": 0, "n_jobs": 1}
 
 
 def assert_alike(custom, builtin, rtol=1e-10):
