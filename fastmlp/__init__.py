@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from fastmlp.estimators._diagnostics import TrainingWarning
     from fastmlp.estimators.classifier import MLPClassifier
     from fastmlp.estimators.regressor import MLPRegressor
+    from fastmlp.kernels.custom import CustomActivation, CustomLoss
     from fastmlp.learning_rate import find_learning_rate
     from fastmlp.model_file import ModelFormatError, load
 
 __all__ = [
-    "Checkpoint", "MLPClassifier", "MLPRegressor", "ModelFormatError", "TrainingWarning",
-    "__version__", "find_learning_rate", "load", "resume",
+    "Checkpoint", "CustomActivation", "CustomLoss", "MLPClassifier", "MLPRegressor",
+    "ModelFormatError", "TrainingWarning", "__version__", "find_learning_rate", "load", "resume",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -26,6 +27,8 @@ __version__ = "0.1.0"
 # Imported when first asked for: `fastmlp --help` need not wait for Numba and scikit-learn.
 _HOMES = {
     "Checkpoint": "fastmlp.checkpoints",
+    "CustomActivation": "fastmlp.kernels.custom",
+    "CustomLoss": "fastmlp.kernels.custom",
     "MLPClassifier": "fastmlp.estimators.classifier",
     "MLPRegressor": "fastmlp.estimators.regressor",
     "ModelFormatError": "fastmlp.model_file",

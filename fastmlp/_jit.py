@@ -45,7 +45,7 @@ from numba.extending import overload
 
 __all__ = [
     "CacheWarning", "by_precision", "cache_directories", "entry_point", "inlined_kernel", "kernel",
-    "python_version", "separately_compiled", "view_kernel",
+    "python_version", "separately_compiled", "user_function", "view_kernel",
 ]  # fmt: skip
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -78,6 +78,9 @@ takes three times as long to compile as the call.
 view_kernel = numba.njit(fastmath=_FAST, forceinline=True, **_INNER, **_COUNTED)
 """Compile an inlined kernel that returns a view, for which Numba must count references."""
 
+user_function = numba.njit(fastmath=_EXACT, forceinline=True, **_INNER, **_UNCOUNTED)
+"""Compile a function of the user's, inlined. Its additions keep their order."""
+
 
 class CacheWarning(UserWarning):
     """Compiled code could not be kept on disk, so that every process compiles anew."""
@@ -104,13 +107,16 @@ def entry_point(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
-def separately_compiled(function: Callable[..., Any]) -> Any:
+def separately_compiled(function: Callable[..., Any], *, is_kept: bool = True) -> Any:
     """Compile a function that is called by its address, and keep its machine code on disk.
 
     Parameters
     ----------
     function : callable
         The function, compiled for the signatures that are asked for.
+    is_kept : bool, default=True
+        Whether machine code is kept: if kernels and the function's qualified name do not tell all
+        that it depends on, it must not be.
 
     Returns
     -------
@@ -118,7 +124,7 @@ def separately_compiled(function: Callable[..., Any]) -> Any:
         To be compiled, not to be called.
     """
     dispatcher = numba.njit(fastmath=_FAST, **_INNER, **_UNCOUNTED)(function)
-    if hasattr(dispatcher, "_cache"):
+    if is_kept and hasattr(dispatcher, "_cache"):
         dispatcher._cache = _DiskCache(function)
     return dispatcher
 

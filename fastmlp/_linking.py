@@ -22,7 +22,7 @@ An `Interface` fixes what the functions of one kind are given::
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from llvmlite import ir
@@ -33,10 +33,12 @@ from numpy.typing import DTypeLike
 
 from fastmlp._jit import separately_compiled
 
-__all__ = ["LINKED_FUNCTIONS", "Interface", "LinkedFunction"]
+__all__ = ["LINKED_FUNCTIONS", "Interface", "LinkedFunction", "Table"]
 
 LINKED_FUNCTIONS: list[LinkedFunction] = []
-"""All that were defined."""
+"""All that the package defines."""
+
+Row = TypeVar("Row")
 
 # Where nothing is compiled, an "address" is a key of this; 0 is none, as for real addresses.
 _python_functions: dict[int, Callable[..., Any]] = {}
@@ -66,6 +68,8 @@ class LinkedFunction:
         The Python function, written like a kernel.
     interface : Interface
         What it is given.
+    is_kept : bool, default=True
+        Whether its machine code is kept on disk.
 
     Attributes
     ----------
@@ -73,15 +77,16 @@ class LinkedFunction:
         The function for compiled code that knows it beforehand and needs no address.
     """
 
-    def __init__(self, function: Callable[..., Any], interface: Interface) -> None:
+    def __init__(
+        self, function: Callable[..., Any], interface: Interface, *, is_kept: bool = True
+    ) -> None:
         self.function = function
         self.__name__, self.__doc__ = function.__name__, function.__doc__
         self.__module__, self.__qualname__ = function.__module__, function.__qualname__
         self.__wrapped__ = function
         self._interface = interface
-        self.compiled = separately_compiled(function)
+        self.compiled = separately_compiled(function, is_kept=is_kept)
         self._addresses: dict[np.dtype[Any], int] = {}
-        LINKED_FUNCTIONS.append(self)
 
     def address(self, dtype: DTypeLike) -> int:
         """Return where the machine code is, after compiling it if it is asked for first.
@@ -170,7 +175,9 @@ class Interface:
         LinkedFunction
             Knows its addresses.
         """
-        return LinkedFunction(function, self)
+        linked = LinkedFunction(function, self)
+        LINKED_FUNCTIONS.append(linked)
+        return linked
 
     def caller(self, summary: str) -> Any:
         """Return a function for kernels that takes an address, and then what the interface says.
@@ -223,3 +230,22 @@ class Interface:
 
         call.__doc__ = summary
         return call
+
+
+class Table(dict[str, Row]):
+    """The rows of all variants of one kind, by name.
+
+    What brings a row of its own, as a user's activation or loss does, stands for it in the place of
+    a name: ``table[custom]`` is ``custom.row``, although it is not *in* the table.
+    """
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, key: Any) -> Row: ...
+
+    def __missing__(self, key: Any) -> Row:
+        try:
+            row: Row = key.row
+        except AttributeError:
+            raise KeyError(key) from None
+        return row

@@ -95,7 +95,7 @@ def test_activation_is_added_in_one_file(tmp_path):
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     path = copy / "kernels" / "activations.py"
     source = path.read_text(encoding="utf-8")
-    source = insert_before("ACTIVATIONS: dict[str, Activation] = {", FUNCTIONS, source)
+    source = insert_before("ACTIVATIONS: Table[Activation] = Table()", FUNCTIONS, source)
     path.write_text(insert_before('    "exp": Activation(', ROW, source), encoding="utf-8")
 
     environment = {name: value for name, value in os.environ.items() if "CACHE" not in name}

@@ -30,6 +30,7 @@ from fastmlp.estimators._validation import (
     refuse_clashes,
     validate_activation_slopes,
     validate_activations,
+    validate_custom_functions,
     validate_dropout,
     validate_hidden_layer_sizes,
     validate_parameters,
@@ -37,6 +38,7 @@ from fastmlp.estimators._validation import (
 )
 from fastmlp.estimators._warnings import warn, warn_of_lbfgs
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.custom import CustomActivation, CustomLoss
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.training.data import kernel_data
@@ -105,7 +107,7 @@ class BaseMLP(
     learning_rate_init: float
     power_t: float
     max_iter: int
-    loss: str
+    loss: str | CustomLoss
     shuffle: bool
     random_state: Any
     tol: float
@@ -126,7 +128,7 @@ class BaseMLP(
     l1: float
     max_grad_norm: float | None
     activation_slope: Any
-    out_activation: str | None
+    out_activation: Any
     weight_init: Any
     n_jobs: int | None
     warmup_steps: float
@@ -149,8 +151,8 @@ class BaseMLP(
         """Check y against what was fitted, change nothing, and return it as the loss takes it."""
 
     @abstractmethod
-    def _loss_and_output(self) -> tuple[str, str]:
-        """Return the name of the loss in LOSSES and of the default output activation."""
+    def _loss_and_output(self) -> tuple[str | CustomLoss, str]:
+        """Return the key of the loss in LOSSES and the name of the default output activation."""
 
     @abstractmethod
     def _validation_score(self, outputs: Floats, targets: Floats, weights: Floats | None) -> float:
@@ -249,6 +251,7 @@ class BaseMLP(
         y = self._validate_targets(y, is_incremental or resumed is not None)
         # A model keeps the precision of its first fit.
         dtype = X.dtype if is_first_pass else self._parameters().dtype
+        validate_custom_functions(self, dtype)
         X = in_kernel_form(X, dtype)
         weighting = self._class_weighting(y)
         weights = weigh(source.sample_weight, weighting, X, y, dtype)
@@ -336,7 +339,7 @@ class BaseMLP(
         self,
         n_features: int,
         hidden: tuple[int, ...],
-        activations: tuple[str, ...],
+        activations: tuple[str | CustomActivation, ...],
         slopes: tuple[float | None, ...],
         dropout: tuple[float, ...] = (),
     ) -> NetworkLayout:
@@ -348,18 +351,21 @@ class BaseMLP(
                 f"out_activation={output!r} cannot be combined with loss={self.loss!r}, which "
                 f"needs {fixed!r} here. Leave out_activation=None, or set loss='squared_error'."
             )
+        # Without hidden layers, the activation that these would have had; a list has none.
+        is_one = isinstance(self.activation, (str, CustomActivation))
+        output_init = activations[-1] if activations else self.activation if is_one else output
         return NetworkLayout(
             units=(n_features, *hidden, self.n_outputs_),
             activations=(*activations, output),
             slopes=(*slopes, None),
             loss=loss,
             loss_parameters=self._loss_parameters(loss),
-            output_init=self.activation if isinstance(self.activation, str) else activations[-1],
+            output_init=output_init,
             norms=(*(True,) * len(hidden), False) if self.normalization else (),
             dropout=(*dropout, 0.0) if any(dropout) else (),
         )
 
-    def _loss_parameters(self, loss: str) -> tuple[float, ...]:
+    def _loss_parameters(self, loss: str | CustomLoss) -> tuple[float, ...]:
         """Return what a loss of LOSSES reads besides outputs and targets."""
         name = LOSSES[loss].parameter
         return () if name is None else (float(getattr(self, name)),)

@@ -129,7 +129,7 @@ def findings(
         if layer == layout.n_layers - 1:
             break
         name = layout.activations[layer]
-        if layer == 0 and name in _LIMITS:
+        if layer == 0 and isinstance(name, str) and name in _LIMITS:
             yield from _saturation(name, values, X)
         if name == "relu":
             yield from _dead_units(layer, values)

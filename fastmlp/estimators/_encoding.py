@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.kernels.custom import CustomActivation, CustomLoss
 from fastmlp.training.schedules import (
     PLANS,
     SCHEDULES,
@@ -96,6 +97,11 @@ def encoded(value: Any, name: str, tensors: dict[str, Floats] | None = None) -> 
         kind, key, position, has_gauss, gauss = state
         if kind == "MT19937":
             return {"random_state": [key.tolist(), int(position), int(has_gauss), float(gauss)]}
+    if isinstance(value, (CustomActivation, CustomLoss)):
+        raise TypeError(
+            f"A model file holds no functions, and {name}={value!r} consists of them. Pickle the "
+            "model instead: where it is loaded, the functions must be importable."
+        )
     raise TypeError(
         f"A model file holds numbers, strings, None, and tuples, lists and dicts of them; "
         f"{name}={value!r} is of type {type(value).__name__}. Set another value before saving."

@@ -14,6 +14,7 @@ from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOpti
 from sklearn.utils import check_random_state
 
 from fastmlp.estimators._validation import InvalidParameterError
+from fastmlp.kernels.custom import CustomActivation
 from fastmlp.training.engine import OptimizerState
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.schedules import SCHEDULES
@@ -50,7 +51,7 @@ class ExchangeMixin:
     """Conversion from and to the class of the same name in `sklearn.neural_network`."""
 
     # The estimators have these.
-    out_activation: str | None
+    out_activation: Any
     _layout: NetworkLayout
     _progress: Progress
     _schedule: Any
@@ -209,13 +210,13 @@ class ExchangeMixin:
         names = params["activation"]
         if is_fitted:
             names = self._layout.activations[:-1] or names
-        if not isinstance(names, str) and len(names) and len(set(names)) == 1:
-            params["activation"] = str(names[0])
-        elif not isinstance(names, str):
+        each = [names] if isinstance(names, (str, CustomActivation)) else list(names)
+        if len(set(each)) != 1 or isinstance(each[0], CustomActivation):
             raise InvalidParameterError(
                 f"activation={names!r} is not known to scikit-learn's {wanted.__name__}, which has "
                 "one activation for all hidden layers."
             )
+        params["activation"] = str(each[0])
         return params
 
     def _optimizer_for_sklearn(

@@ -289,7 +289,7 @@ class InspectionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         names = [*(f"hidden {i}" for i in range(layout.n_layers - 1)), "output"]
         rows = [
             LayerSummary(
-                name, fan_in, fan_out, activation,
+                name, fan_in, fan_out, str(activation),
                 parameters=(fan_in + 1 + 2 * (i in layout.normalised)) * fan_out
                 + (i in layout.learned_slopes),
             )

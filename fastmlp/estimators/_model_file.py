@@ -175,10 +175,10 @@ def _fitted(model: Any, tensors: dict[str, Floats]) -> dict[str, Any]:
     return {
         "dtype": DTYPE_NAMES[params.dtype],
         "units": [int(width) for width in layout.units],
-        "activations": list(layout.activations),
+        "activations": [encoded(name, "activation") for name in layout.activations],
         "slopes": [encoded(slope, "activation_slope") for slope in layout.slopes],
-        "loss": layout.loss,
-        "output_init": layout.output_init,
+        "loss": encoded(layout.loss, "loss"),
+        "output_init": encoded(layout.output_init, "activation"),
         "loss_parameters": [float(number) for number in layout.loss_parameters],
         "norms": list(layout.norms),
         "dropout": list(layout.dropout),

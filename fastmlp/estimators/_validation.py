@@ -24,6 +24,8 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
+from fastmlp.kernels.custom import CompilationError, CustomActivation, CustomLoss
+
 
 class InvalidParameterError(ValueError, TypeError):
     """A constructor parameter has a wrong type or value.
@@ -125,6 +127,10 @@ BETWEEN_ZERO_AND_ONE = interval(Real, 0, 1, "neither")
 COUNT = interval(Integral, 1, None, "left")
 BOOLEAN = (instance_of(bool), instance_of(np.bool_))
 CALLABLE = Constraint("a callable", callable)
+CUSTOM_ACTIVATION = Constraint(
+    "a CustomActivation", lambda value: isinstance(value, CustomActivation)
+)
+CUSTOM_LOSS = Constraint("a CustomLoss", lambda value: isinstance(value, CustomLoss))
 ARRAY_LIKE = Constraint("an array-like", is_array_like)
 WEIGHTS = Constraint(
     "a pair (coefs, intercepts) of lists of arrays",
@@ -164,7 +170,8 @@ def parameter_constraints(
         "hidden_layer_sizes": (ARRAY_LIKE, COUNT),
         "activation": (
             options(str, activation_names),
-            Constraint("an array-like of one such name per hidden layer", is_array_like),
+            CUSTOM_ACTIVATION,
+            Constraint("an array-like of one such per hidden layer", is_array_like),
         ),
         "solver": (options(str, solver_names),),
         "alpha": (NON_NEGATIVE,),
@@ -191,7 +198,7 @@ def parameter_constraints(
         "epsilon": (POSITIVE,),
         "n_iter_no_change": (COUNT, options(Real, [math.inf])),
         "max_fun": (COUNT,),
-        "loss": (options(str, loss_names),),
+        "loss": (options(str, loss_names), CUSTOM_LOSS),
         "label_smoothing": (BELOW_ONE,),
         "focal_gamma": (NON_NEGATIVE,),
         "huber_delta": (POSITIVE,),
@@ -338,13 +345,13 @@ def validate_hidden_layer_sizes(hidden_layer_sizes: object) -> tuple[int, ...]:
 
 def validate_activations(
     activation: object, n_hidden_layers: int, activation_names: Iterable[str]
-) -> tuple[str, ...]:
-    """Return the name of the activation of each hidden layer.
+) -> tuple[str | CustomActivation, ...]:
+    """Return the activation of each hidden layer.
 
     Parameters
     ----------
-    activation : str or array-like of str of shape (n_hidden_layers,)
-        One name for all hidden layers, or one for each.
+    activation : str, CustomActivation or array-like of them of shape (n_hidden_layers,)
+        One name or function for all hidden layers, or one for each.
     n_hidden_layers : int
         Number of elements of ``hidden_layer_sizes``.
     activation_names : iterable of str
@@ -352,18 +359,51 @@ def validate_activations(
 
     Returns
     -------
-    tuple of str
-        The names, of length n_hidden_layers.
+    tuple of str or CustomActivation
+        The names or functions, of length n_hidden_layers.
 
     Raises
     ------
     InvalidParameterError
         If a name is not among the choices or their number is not that of the hidden layers.
     """
-    names = _one_per_hidden_layer(
-        "activation", activation, n_hidden_layers, options(str, activation_names)
+    names = options(str, activation_names)
+    constraint = Constraint(
+        f"{names.description} or {CUSTOM_ACTIVATION.description}",
+        lambda value: names.accepts(value) or CUSTOM_ACTIVATION.accepts(value),
     )
-    return tuple(str(name) for name in names)
+    elements = _one_per_hidden_layer("activation", activation, n_hidden_layers, constraint)
+    return tuple(
+        element if isinstance(element, CustomActivation) else str(element) for element in elements
+    )
+
+
+def validate_custom_functions(estimator: BaseEstimator, dtype: DTypeLike) -> None:
+    """Compile the user's own activations and loss.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its parameters are valid by themselves.
+    dtype : dtype
+        The compute dtype.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a function cannot be compiled.
+    """
+    for name in ("activation", "out_activation", "loss"):
+        value = getattr(estimator, name)
+        for element in _elements(value) or [value]:
+            if isinstance(element, (CustomActivation, CustomLoss)):
+                try:
+                    element.compile(dtype)
+                except CompilationError as error:
+                    raise InvalidParameterError(
+                        f"The {name!r} parameter of {type(estimator).__name__} is {element!r}, but"
+                        f" {error}"
+                    ) from error
 
 
 def validate_activation_slopes(

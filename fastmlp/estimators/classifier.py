@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from fastmlp.estimators._base import BaseMLP, constraints_for
 from fastmlp.estimators._class_weight import class_weighting
 from fastmlp.estimators._samples import Source, checked_batches
+from fastmlp.kernels.custom import CustomLoss
 from fastmlp.training.data import kernel_data
 
 __all__ = ["MLPClassifier"]
@@ -44,11 +45,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer. ``()`` is a linear model.
-    activation : str or array-like of str, default="relu"
-        Activation of the hidden layers, or one name per hidden layer: ``"identity"``,
+    activation : str, CustomActivation or array-like of them, default="relu"
+        Activation of the hidden layers, or one per hidden layer: ``"identity"``,
         ``"binary_step"``, ``"logistic"``, ``"tanh"``, ``"arctan"``, ``"relu"``,
         ``"leaky_relu"``, ``"prelu"``, ``"elu"``, ``"softplus"``, ``"gelu"``, ``"silu"``,
-        ``"selu"`` or ``"mish"``.
+        ``"selu"`` or ``"mish"``; or a :class:`~fastmlp.CustomActivation`, of the functions that
+        you write.
     solver : {"adam", "adamw", "nadam", "rmsprop", "adagrad", "sgd", "lbfgs"}, default="adam"
         ``"lbfgs"`` is a quasi-Newton method on all samples at once and suits small data.
         ``"adamw"`` is Adam with `weight_decay`, ``"nadam"`` Adam with Nesterov's momentum.
@@ -102,10 +104,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Epochs without improvement that are allowed.
     max_fun : int, default=15000
         Largest number of evaluations of ``"lbfgs"``.
-    loss : {"log_loss", "focal", "squared_error"}, default="log_loss"
+    loss : {"log_loss", "focal", "squared_error"} or CustomLoss, default="log_loss"
         Cross-entropy; focal loss, which is cross-entropy times ``(1 - p) ** focal_gamma`` with p
         the probability of the right class, so that samples which are right already count
-        little; or half the squared error of the output probabilities.
+        little; half the squared error of the output probabilities; or a
+        :class:`~fastmlp.CustomLoss` of them, of the functions that you write.
     label_smoothing : float, default=0.0
         For ``loss="log_loss"``: a share in [0, 1) of each target that is spread over all
         classes, or over both values of a label.
@@ -135,7 +138,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     out_activation : {"logistic", "softmax"} or None, default=None
         Activation of the output layer. None is the loss's own: ``"softmax"`` for
         several classes, ``"logistic"`` for two classes and for several labels.
-        Another can be chosen with ``loss="squared_error"``.
+        Another can be chosen with ``loss="squared_error"`` and with your own.
     weight_init : str, (coefs, intercepts) or None, default=None
         How the weights start. None is scikit-learn's rule, by Glorot and Bengio, biases included;
         ``"glorot_uniform"``, ``"glorot_normal"``, ``"he_uniform"``, ``"he_normal"`` (for relu and
@@ -268,7 +271,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        loss: str = "log_loss",
+        loss: str | CustomLoss = "log_loss",
         label_smoothing: float = 0.0,
         focal_gamma: float = 2.0,
         weight_decay: float = 0.01,
@@ -368,7 +371,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return bool(self._label_binarizer.y_type_.startswith("multilabel"))
 
     def _encode_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:
-        if self._is_multilabel or (self.n_outputs_ > 1 and self.loss == "squared_error"):
+        if self._is_multilabel or (self.n_outputs_ > 1 and self.loss not in ("log_loss", "focal")):
             return np.asarray(self._label_binarizer.transform(y), dtype)
         # The index of the class: nothing of the size of samples times classes is ever built.
         return np.searchsorted(self.classes_, y).astype(dtype).reshape(-1, 1)
@@ -396,12 +399,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self.class_weight, self.classes_, y, is_multilabel=self._is_multilabel
         )
 
-    def _loss_and_output(self) -> tuple[str, str]:
+    def _loss_and_output(self) -> tuple[str | CustomLoss, str]:
         output = "logistic" if self._is_multilabel or self.n_outputs_ == 1 else "softmax"
-        merged = {"log_loss": f"{output}_cross_entropy", "focal": f"{output}_focal"}
+        merged: dict[Any, str | CustomLoss] = {
+            "log_loss": f"{output}_cross_entropy",
+            "focal": f"{output}_focal",
+        }
         return merged.get(self.loss, self.loss), output
 
-    def _loss_parameters(self, loss: str) -> tuple[float, ...]:
+    def _loss_parameters(self, loss: str | CustomLoss) -> tuple[float, ...]:
         if self.label_smoothing != 0 and self.loss != "log_loss":
             raise ValueError(
                 f"label_smoothing={self.label_smoothing!r} cannot be combined with "

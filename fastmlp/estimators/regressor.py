@@ -15,8 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.estimators._base import BaseMLP, constraints_for
 from fastmlp.estimators._samples import Source, checked_batches
-from fastmlp.estimators._validation import validate_quantiles
+from fastmlp.estimators._validation import CUSTOM_ACTIVATION, validate_quantiles
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.custom import CustomActivation, CustomLoss
 from fastmlp.kernels.losses import LOSSES
 
 __all__ = ["MLPRegressor"]
@@ -32,21 +33,22 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : {"squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"}, \
-            default="squared_error"
+    loss : {"squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"} or \
+            CustomLoss, default="squared_error"
         Half the squared error. The absolute error, for the median, and Huber's loss, squared up
         to an error of `huber_delta` and absolute beyond: both bear outliers. The pinball loss,
         for the quantile of that name. Half the Poisson deviance with an exponential output, for
         counts ``y >= 0``; half the gamma deviance with an exponential output, for ``y > 0`` whose
-        spread grows with the mean. The squared error is reported as the mean over outputs, the
-        others as the sum.
+        spread grows with the mean. Or a :class:`~fastmlp.CustomLoss`, of the functions that you
+        write. The squared error is reported as the mean over outputs, the others as the sum.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer. ``()`` is a linear model.
-    activation : str or array-like of str, default="relu"
-        Activation of the hidden layers, or one name per hidden layer: ``"identity"``,
+    activation : str, CustomActivation or array-like of them, default="relu"
+        Activation of the hidden layers, or one per hidden layer: ``"identity"``,
         ``"binary_step"``, ``"logistic"``, ``"tanh"``, ``"arctan"``, ``"relu"``,
         ``"leaky_relu"``, ``"prelu"``, ``"elu"``, ``"softplus"``, ``"gelu"``, ``"silu"``,
-        ``"selu"`` or ``"mish"``.
+        ``"selu"`` or ``"mish"``; or a :class:`~fastmlp.CustomActivation`, of the functions that
+        you write.
     solver : {"adam", "adamw", "nadam", "rmsprop", "adagrad", "sgd", "lbfgs"}, default="adam"
         ``"lbfgs"`` is a quasi-Newton method on all samples at once and suits small data.
         ``"adamw"`` is Adam with `weight_decay`, ``"nadam"`` Adam with Nesterov's momentum.
@@ -127,10 +129,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Slope below zero of ``"leaky_relu"`` (0.01), initial slope of ``"prelu"`` (0.25), scale
         of ``"elu"`` (1.0); one number, or one per hidden layer. None is the default in
         parentheses.
-    out_activation : str or None, default=None
+    out_activation : str, CustomActivation or None, default=None
         Activation of the output layer. None is the loss's own: ``"identity"`` for squared
-        error, absolute error, Huber's and quantile loss, which allow any other too, and
-        ``"exp"`` for Poisson and gamma, which do not.
+        error, absolute error, Huber's and quantile loss and your own, which allow any other too,
+        and ``"exp"`` for Poisson and gamma, which do not.
     weight_init : str, (coefs, intercepts) or None, default=None
         How the weights start. None is scikit-learn's rule, by Glorot and Bengio, biases included;
         ``"glorot_uniform"``, ``"glorot_normal"``, ``"he_uniform"``, ``"he_normal"`` (for relu and
@@ -174,7 +176,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Number of layers, inputs and outputs included.
     n_outputs_ : int
         Number of outputs; of quantiles, where there are several.
-    out_activation_ : str
+    out_activation_ : str or CustomActivation
         Activation of the output layer.
     n_iter_ : int
         Epochs (iterations) that were run.
@@ -226,10 +228,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         tuple(name for name, row in LOSSES.items() if row.task != "classification"),
         tuple(ACTIVATIONS),
     )
+    _constraints["out_activation"] += (CUSTOM_ACTIVATION,)
 
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: str | CustomLoss = "squared_error",
         hidden_layer_sizes: Any = (100,),
         activation: Any = "relu",
         *,
@@ -262,7 +265,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         l1: float = 0.0,
         max_grad_norm: float | None = None,
         activation_slope: Any = None,
-        out_activation: str | None = None,
+        out_activation: str | CustomActivation | None = None,
         weight_init: Any = None,
         n_jobs: int | None = None,
         warmup_steps: float = 0,
@@ -334,7 +337,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return len(validate_quantiles(self.quantile)) if self.loss == "quantile" else 1
 
     def _refuse_out_of_range(self, y: NDArray[Any]) -> None:
-        is_out = {"poisson": np.less, "gamma": np.less_equal}.get(self.loss)
+        is_out_of: dict[Any, Any] = {"poisson": np.less, "gamma": np.less_equal}
+        is_out = is_out_of.get(self.loss)
         if is_out is not None and np.any(is_out(y, 0)):
             raise ValueError(
                 f"Some value(s) of y are out of the valid range of the loss {self.loss!r}."
@@ -353,10 +357,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         # Each of several quantiles is compared with the same target.
         return np.repeat(targets, self._n_quantiles(), axis=1)
 
-    def _loss_and_output(self) -> tuple[str, str]:
+    def _loss_and_output(self) -> tuple[str | CustomLoss, str]:
         return self.loss, LOSSES[self.loss].output_activation or "identity"
 
-    def _loss_parameters(self, loss: str) -> tuple[float, ...]:
+    def _loss_parameters(self, loss: str | CustomLoss) -> tuple[float, ...]:
         return (
             validate_quantiles(self.quantile)
             if loss == "quantile"

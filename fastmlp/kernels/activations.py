@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp._jit import kernel
-from fastmlp._linking import Interface, LinkedFunction
+from fastmlp._linking import Interface, LinkedFunction, Table
 from fastmlp.kernels.math import exp, expm1, log1p, logistic, normal_cdf, normal_pdf, tanh
 from fastmlp.kernels.views import view
 
@@ -358,7 +358,8 @@ def softmax_derivative(n_units, slope, z, a, delta):
             error[j] = p[j] * (error[j] - mean)
 
 
-ACTIVATIONS: dict[str, Activation] = {
+ACTIVATIONS: Table[Activation] = Table()
+ACTIVATIONS |= {
     "identity": Activation(identity, identity_derivative, "z", "1"),
     "binary_step": Activation(
         binary_step, binary_step_derivative, "1 if z >= 0 else 0", "0", keeps_input=True

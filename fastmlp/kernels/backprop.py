@@ -311,7 +311,7 @@ def forward_pass(
 
     Parameters
     ----------
-    network, params, data, samples, first_inputs, start, n_rows, noise, position
+    network, params, data, samples, first_inputs, start, n_rows, noise, position : various
         As for `forward_layer`.
     workspace : Workspace
         **Overwritten** in these rows of its values, and of what the backward pass will need.
@@ -470,7 +470,7 @@ def backward_pass(network, params, start, n_rows, scale, workspace, noise, posit
 
     Parameters
     ----------
-    network, params, start, n_rows, scale, noise, position, layer_grads
+    network, params, start, n_rows, scale, noise, position, layer_grads : various
         As for `backward_layer`.
     workspace : Workspace
         **Overwritten** in these rows of its deltas.

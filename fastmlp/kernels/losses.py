@@ -24,11 +24,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp._jit import inlined_kernel, kernel
-from fastmlp._linking import Interface, LinkedFunction
+from fastmlp._linking import Interface, LinkedFunction, Table
 from fastmlp.kernels.math import exp, expm1, log, log1p
 from fastmlp.kernels.views import view
 
-__all__ = ["LOSSES", "Loss", "loss_and_delta"]
+__all__ = ["LOSS", "LOSSES", "Loss", "apply_weights", "loss_and_delta"]
 
 LOSS = Interface("int", "reals", "reals", "reals", "reals", "reals", "reals")
 loss_and_delta = LOSS.caller("Write loss terms and their gradient.")
@@ -139,7 +139,7 @@ def logistic_cross_entropy(n_units, logits, targets, weights, parameters, delta,
               \partial L/\partial z = a - y'
     """
     _logistic_cross_entropy(logits, targets, parameters[0], delta, terms)
-    _apply_weights(n_units, weights, delta, terms)
+    apply_weights(n_units, weights, delta, terms)
 
 
 @kernel
@@ -196,7 +196,7 @@ def logistic_focal(n_units, logits, targets, weights, parameters, delta, terms):
         factor, steepness = _focus(terms[i], parameters[0])
         terms[i] *= factor
         delta[i] *= steepness
-    _apply_weights(n_units, weights, delta, terms)
+    apply_weights(n_units, weights, delta, terms)
 
 
 @inlined_kernel
@@ -215,7 +215,7 @@ def squared_error(n_units, outputs, targets, weights, parameters, delta, terms):
         error = outputs[i] - targets[i]
         delta[i] = error
         terms[i] = half * error * error
-    _apply_weights(n_units, weights, delta, terms)
+    apply_weights(n_units, weights, delta, terms)
 
 
 @LOSS.function
@@ -231,7 +231,7 @@ def absolute_error(n_units, outputs, targets, weights, parameters, delta, terms)
         sign = one if error > zero else (-one if error < zero else error)
         delta[i] = sign
         terms[i] = sign * error
-    _apply_weights(n_units, weights, delta, terms)
+    apply_weights(n_units, weights, delta, terms)
 
 
 @LOSS.function
@@ -253,7 +253,7 @@ def huber(n_units, outputs, targets, weights, parameters, delta, terms):
             clipped = bound if error > bound else (-bound if error < -bound else error)
             delta[k] = clipped
             terms[k] = clipped * (error - half * clipped)
-    _apply_weights(n_units, weights, delta, terms)
+    apply_weights(n_units, weights, delta, terms)
 
 
 @LOSS.function
@@ -275,7 +275,7 @@ def quantile(n_units, outputs, targets, weights, parameters, delta, terms):
             slope = one - q if error > zero else (-q if error < zero else error)
             delta[k] = slope
             terms[k] = slope * error
-    _apply_weights(n_units, weights, delta, terms)
+    apply_weights(n_units, weights, delta, terms)
 
 
 @LOSS.function
@@ -290,7 +290,7 @@ def poisson(n_units, logits, targets, weights, parameters, delta, terms):
         mean = exp(z)
         delta[i] = mean - y
         terms[i] = y * (log(y if y > zero else one) - z) - y + mean
-    _apply_weights(n_units, weights, delta, terms)
+    apply_weights(n_units, weights, delta, terms)
 
 
 @LOSS.function
@@ -304,7 +304,7 @@ def gamma(n_units, logits, targets, weights, parameters, delta, terms):
         excess = expm1(logarithm)
         delta[i] = -excess
         terms[i] = excess - logarithm
-    _apply_weights(n_units, weights, delta, terms)
+    apply_weights(n_units, weights, delta, terms)
 
 
 @inlined_kernel
@@ -313,7 +313,18 @@ def _epsilon(like):
 
 
 @kernel
-def _apply_weights(n_units, weights, delta, terms):
+def apply_weights(n_units, weights, delta, terms):
+    """Multiply a loss that has one term per output by the weights of the samples.
+
+    Parameters
+    ----------
+    n_units : int
+        Outputs per sample.
+    weights : ndarray of shape (n_rows,)
+        Weights of the samples. Not modified.
+    delta, terms : ndarray of shape (n_rows * n_units,)
+        Gradient and loss, **multiplied** in place.
+    """
     for i in range(weights.size):
         weight = weights[i]
         if weight != 1:
@@ -322,7 +333,8 @@ def _apply_weights(n_units, weights, delta, terms):
                 terms[j] *= weight
 
 
-LOSSES: dict[str, Loss] = {
+LOSSES: Table[Loss] = Table()
+LOSSES |= {
     "softmax_cross_entropy": Loss(
         softmax_cross_entropy,
         "-sum_i y_i log a_i",

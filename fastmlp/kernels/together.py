@@ -70,12 +70,14 @@ def step_together(
 
     Parameters
     ----------
-    network, data, order, in_order, rates, step, params, workspace, team, thread, losses
-        As for `run_batches`; `rates`, and `noise`, are those of this step.
+    network, data, order, in_order, rates, step, params, workspace, team, thread, losses : various
+        As for `run_batches`; `rates` are those of this step.
     begin, n_rows : int
         The batch: its samples are ``order[begin : begin + n_rows]``.
     total : float
         Sum of their weights.
+    noise : int
+        What dropout draws from.
     """
     layers, size, scale = network.layers, team.size, params.dtype.type(1.0 / total)
     last = layers.shape[0] - 2

@@ -86,7 +86,7 @@ def activation_names(network: BaseMLP) -> tuple[str, ...]:
     tuple of str
         One per layer of weights.
     """
-    return network._layout.activations
+    return tuple(map(str, network._layout.activations))
 
 
 def layer_values(network: BaseMLP, X: Floats) -> list[Floats]:

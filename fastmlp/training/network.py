@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.custom import CustomActivation, CustomLoss
 from fastmlp.kernels.dropout import DROPOUTS, threshold_of
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.narrow import NOT_NARROW, narrow_addresses
@@ -54,14 +55,14 @@ class NetworkLayout:
     ----------
     units : tuple of int
         Width of each layer, inputs first.
-    activations : tuple of str
+    activations : tuple of str or CustomActivation
         Activation of each layer of weights, the output's last; names of
-        :data:`~fastmlp.kernels.activations.ACTIVATIONS`.
+        :data:`~fastmlp.kernels.activations.ACTIVATIONS`, or what the table takes for one.
     slopes : tuple of float or None
         Slope parameter of each of these activations; None for the activation's default.
-    loss : str
-        Name in :data:`~fastmlp.kernels.losses.LOSSES`.
-    output_init : str, default="identity"
+    loss : str or CustomLoss
+        Name in :data:`~fastmlp.kernels.losses.LOSSES`, or what the table takes for one.
+    output_init : str or CustomActivation, default="identity"
         Activation by whose factor f the output layer is initialised; scikit-learn takes the hidden
         layers'.
     loss_parameters : tuple of float, default=()
@@ -73,10 +74,10 @@ class NetworkLayout:
     """
 
     units: tuple[int, ...]
-    activations: tuple[str, ...]
+    activations: tuple[str | CustomActivation, ...]
     slopes: tuple[float | None, ...]
-    loss: str
-    output_init: str = "identity"
+    loss: str | CustomLoss
+    output_init: str | CustomActivation = "identity"
     loss_parameters: tuple[float, ...] = ()
     norms: tuple[bool, ...] = ()
     dropout: tuple[float, ...] = ()

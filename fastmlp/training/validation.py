@@ -1,8 +1,9 @@
 """The mean loss of held-out samples, from a network's outputs.
 
 A few rows per epoch: plain NumPy is fast enough here, and the outputs are there anyway, for the
-score. Definitions are scikit-learn's, which the kernels share: probabilities are clipped to
-[eps, 1 - eps] of their dtype, losses of several outputs are summed, but squared errors averaged.
+score. A loss of the user's is the compiled one. The others have scikit-learn's definitions, which
+the kernels share: probabilities are clipped to [eps, 1 - eps] of their dtype, losses of several
+outputs are summed, but squared errors averaged.
 The penalty is no part of it.
 """
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
+from fastmlp.kernels.custom import CustomLoss
 from fastmlp.kernels.losses import LOSSES
 
 __all__ = ["LOSSES_OF_OUTPUTS", "mean_loss"]
@@ -90,7 +92,7 @@ LOSSES_OF_OUTPUTS: dict[str, Callable[[Floats, Floats, Floats], Floats]] = {
 
 
 def mean_loss(
-    loss: str,
+    loss: str | CustomLoss,
     outputs: Floats,
     targets: Floats,
     weights: Floats | None,
@@ -100,8 +102,8 @@ def mean_loss(
 
     Parameters
     ----------
-    loss : str
-        Name in :data:`~fastmlp.kernels.losses.LOSSES`.
+    loss : str or CustomLoss
+        Name in :data:`~fastmlp.kernels.losses.LOSSES`, or a loss of the user's.
     outputs : ndarray of shape (n_samples, n_outputs)
         Outputs of the network, output activation applied.
     targets : ndarray of shape (n_samples, n_targets)
@@ -118,7 +120,10 @@ def mean_loss(
         The mean, without penalty; nan or inf where outputs or their losses are not finite.
     """
     with np.errstate(all="ignore"):
-        own = np.array(parameters or (LOSSES[loss].default,), outputs.dtype)
-        terms = LOSSES_OF_OUTPUTS[loss](outputs, targets, own)
+        if isinstance(loss, CustomLoss):
+            terms = loss.terms(outputs, targets)
+        else:
+            own = np.array(parameters or (LOSSES[loss].default,), outputs.dtype)
+            terms = LOSSES_OF_OUTPUTS[loss](outputs, targets, own)
         rows = terms.mean(axis=1) if LOSSES[loss].averages_outputs else terms.sum(axis=1)
         return float(np.average(rows.astype(np.float64), weights=weights))

@@ -124,8 +124,10 @@ def with_own_choices(message):
     """Add what fastmlp accepts beyond scikit-learn to a message of scikit-learn's."""
     if message.startswith("The 'activation'"):
         return message.replace(
-            "}. Got", "} or an array-like of one such name per hidden layer. Got"
+            "}. Got", "}, a CustomActivation or an array-like of one such per hidden layer. Got"
         )
+    if message.startswith("The 'loss'"):
+        return message.replace("}. Got", "} or a CustomLoss. Got")
     if message.startswith("The 'learning_rate' "):
         return message.replace("}. Got", "} or a callable. Got")
     if message.startswith("The 'verbose'"):
@@ -524,7 +526,8 @@ def test_activations(value, n_hidden_layers, expected):
 )
 def test_unknown_activation_is_refused_with_the_choices(value):
     assert refusal(validate_activations, value, 2, NAMES) == (
-        "activation must be a str among {'identity', 'logistic', 'relu', 'tanh'}, or an array-like"
+        "activation must be a str among {'identity', 'logistic', 'relu', 'tanh'} or a"
+        " CustomActivation, or an array-like"
         f" of one such per hidden layer, got {value!r}."
     )
 
