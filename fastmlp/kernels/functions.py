@@ -1,8 +1,7 @@
 """Functions of single numbers as users write them, made ready to be compiled into loops.
 
 The exponential function and its kin become those of `fastmlp.kernels.math`, which fill vector
-registers where the C library is called for each number: an epoch of the digits with a hyperbolic
-tangent is six times as fast.
+registers where the C library would be called for each number.
 """
 
 from __future__ import annotations
