@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastmlp import MLPClassifier, MLPRegressor, kernels
+from fastmlp import CustomActivation, CustomLoss, MLPClassifier, MLPRegressor, kernels
 from fastmlp._jit import entry_point
 from fastmlp.kernels.activations import ACTIVATIONS
 
@@ -107,6 +107,12 @@ def fit_everything(dtype):
         fit(dtype, "multiclass", learning_rate="adaptive", shuffle=False, **options)
         fit(dtype, "multiclass", early_stopping=True, validation_fraction=0.3, **options)
         fit(dtype, "multiclass", size=1, **options)
+    activation = CustomActivation(lambda z: 2 * z, lambda z: 2.0)
+    for loss in (
+        CustomLoss(lambda a, y: (a - y) ** 2, lambda a, y: 2 * (a - y)),
+        CustomLoss(lambda a, y: (a - y) ** 4, lambda a, y: 4 * (a - y) ** 3),
+    ):
+        fit(dtype, activation=activation, loss=loss, early_stopping=True, scoring="loss")
     # Large enough for two threads, which share parameters or, with a learned slope, samples.
     large = RNG.normal(size=(1000, 20)).astype(dtype)
     for n_jobs, activation in itertools.product([1, 2, -1], ["relu", "prelu"]):

@@ -1,8 +1,7 @@
 """Functions of single numbers as users write them, made ready to be compiled into loops.
 
 The exponential function and its kin become those of `fastmlp.kernels.math`, which fill vector
-registers where the C library is called for each number: an epoch of the digits with a hyperbolic
-tangent is six times as fast.
+registers where the C library would be called for each number.
 """
 
 from __future__ import annotations
@@ -147,18 +146,22 @@ def _vectorised(slow: Function, fast: Function, pole: float | None) -> Function:
         return slow(x)
 
     def choose(x):  # type: ignore[no-untyped-def]  # Numba compares it with the implementation's
-        if not isinstance(x, types.Float):
-            return lambda x: slow(x)  # noqa: PLW0108
-        if pole is None:
-            return lambda x: fast(x)  # noqa: PLW0108
+        function = fast if isinstance(x, types.Float) else slow
+
+        def plain(x):  # type: ignore[no-untyped-def]
+            return function(x)
+
         number = np.float32 if x == types.float32 else np.float64
-        lowest, infinity, nan = number(pole), number(np.inf), number(np.nan)
+        lowest, infinity, nan = number(pole or 0), number(np.inf), number(np.nan)
 
         def logarithm(x):  # type: ignore[no-untyped-def]
             value = fast(x) if x < infinity else x
             return value if x > lowest else (-infinity if x == lowest else nan)
 
-        return logarithm
+        chosen = plain if function is slow or pole is None else logarithm
+        # As for `unique_name`; the arguments' types are part of the name of machine code anyway.
+        chosen.__qualname__ = f"{slow.__module__}.{slow.__name__}"
+        return chosen
 
     overload(switch, jit_options={"forceinline": True})(choose)
     return switch

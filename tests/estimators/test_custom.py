@@ -294,6 +294,17 @@ def test_lambdas_of_a_script_reach_other_processes():
     assert (result.stdout, result.returncode) == ("True\n", 0), result.stderr
 
 
+def test_pictures():
+    plots = pytest.importorskip("fastmlp.plots")
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("agg")
+    X, y, _ = make_problem("binary", n_features=2)
+    model = MLPClassifier(hidden_layer_sizes=(4,), activation=TANH, max_iter=2).fit(X, y)
+    display = plots.HiddenUnitsDisplay.from_estimator(model, X, y)
+    assert display.activations == ("tanh", "logistic")
+    plt.close("all")
+
+
 def test_learning_rate_finder(problem):
     models = (
         MLPRegressor(activation=one, loss=loss, random_state=0)
