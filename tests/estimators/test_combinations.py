@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 
 import fastmlp
-from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp import CustomActivation, CustomLoss, MLPClassifier, MLPRegressor
 from fastmlp.estimators._base import SOLVERS
 from tests.estimators.covering import covering_cases
 from tests.estimators.problems import CLASSIFICATION, make_problem
@@ -18,14 +18,34 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning", "ignore::fastmlp.TrainingWarning"
 )
 
+
+def softsign(z):
+    return z / (1 + abs(z))
+
+
+def softsign_derivative(z):
+    return 1 / (1 + abs(z)) ** 2
+
+
+def half_square(prediction, target):
+    return (prediction - target) ** 2 / 2
+
+
+def half_square_gradient(prediction, target):
+    return prediction - target
+
+
+OWN_ACTIVATION = CustomActivation(softsign, softsign_derivative)
+OWN_LOSS = CustomLoss(half_square, half_square_gradient)
+
 SETTINGS = {
     "task": ["binary", "multiclass", "multilabel", "regression", "multioutput", "quantiles"],
     "dtype": ["float32", "float64"],
     "container": ["array", "sparse", "memory map"],
     "method": ["fit", "warm start", "partial_fit", "fit_batches"],
     "solver": SOLVERS,
-    "activation": ["relu", "prelu", "selu", ["gelu", "tanh"]],
-    "loss": ["first", "second", "third"],
+    "activation": ["relu", "prelu", "selu", ["gelu", "tanh"], OWN_ACTIVATION],
+    "loss": ["first", "second", "third", "own"],
     "batch_size": [1, 7, "auto"],
     "learning_rate": ["constant", "invscaling", "adaptive", "cosine", "one_cycle", "callable"],
     "warmup_steps": [0, 3, 0.2],
@@ -46,8 +66,8 @@ SETTINGS = {
     "verbose": [False, "progress"],
 }
 LOSSES = {
-    "classification": ["log_loss", "focal", "squared_error"],
-    "regression": ["squared_error", "huber", "absolute_error"],
+    "classification": {"first": "log_loss", "second": "focal", "third": "squared_error"},
+    "regression": {"first": "squared_error", "second": "huber", "third": "absolute_error"},
 }
 
 
@@ -93,7 +113,6 @@ def make_model(case, y, seen):
     """The estimator of a case, and what it passes to `fit` besides X and y."""
     is_classifier = case["task"] in CLASSIFICATION
     family = "classification" if is_classifier else "regression"
-    number = ["first", "second", "third"].index(case["loss"])
     names = (
         "solver", "activation", "batch_size", "warmup_steps", "dropout", "normalization", "l1",
         "max_grad_norm", "weight_init", "n_jobs", "time_limit", "verbose",
@@ -103,7 +122,7 @@ def make_model(case, y, seen):
         hidden_layer_sizes=(6, 5),
         max_iter=4,
         random_state=0,
-        loss=LOSSES[family][number],
+        loss=LOSSES[family].get(case["loss"], OWN_LOSS),
         learning_rate={"callable": lambda step: 0.01 / (1 + step)}.get(
             case["learning_rate"], case["learning_rate"]
         ),
@@ -186,8 +205,14 @@ def test_combination(case, tmp_path):
     if case["learning_rate"] == "callable":
         model.set_params(learning_rate="constant")
     model._schedule = None
-    model.save(tmp_path / "model")
-    for copy in fastmlp.load(tmp_path / "model"), pickle.loads(pickle.dumps(model)):
+    copies = [pickle.loads(pickle.dumps(model))]
+    if OWN_ACTIVATION is model.activation or OWN_LOSS is model.loss:
+        with pytest.raises(TypeError, match="A model file holds no functions"):
+            model.save(tmp_path / "model")
+    else:
+        model.save(tmp_path / "model")
+        copies.append(fastmlp.load(tmp_path / "model"))
+    for copy in copies:
         np.testing.assert_array_equal(predict(copy, container), outputs)
 
 
