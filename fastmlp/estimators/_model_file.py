@@ -301,7 +301,7 @@ def _checked_content(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
     if len(start) < 8 or not 2 <= header_size <= min(MAX_HEADER_BYTES, size - 8):
         raise ModelFormatError("the length of the header is not possible")
     raw = file.read(header_size)
-    outer = of_kind(json.loads(raw), dict, "the header")
+    outer = of_kind(_parsed(raw), dict, "the header")
     metadata = of_kind(outer.pop("__metadata__"), dict, "the metadata")
     kinds, ends = {}, [0]
     for name, entry in outer.items():
@@ -315,7 +315,7 @@ def _checked_content(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
     if 8 + header_size + max(ends) != size:
         raise ModelFormatError(f"it must be of {8 + header_size + max(ends)} bytes, not {size}")
     header = of_kind(
-        json.loads(of_kind(metadata["fastmlp"], str, "the metadata")), dict, "the metadata"
+        _parsed(of_kind(metadata["fastmlp"], str, "the metadata")), dict, "the metadata"
     )
     if header["format"] != FORMAT or type(header["format"]) is not int:
         raise ModelFormatError(
@@ -327,6 +327,18 @@ def _checked_content(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
     if len(digest) != 64 or _digest(content, 8 + header_size, digest) != digest:
         raise ModelFormatError("its checksum is wrong: it was damaged or changed")
     return header, content
+
+
+def _parsed(text: str | bytes) -> Any:
+    """Return JSON, in which no key may stand twice: readers would not agree on which one counts."""
+    return json.loads(text, object_pairs_hook=_without_duplicates)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ModelFormatError("a key stands there twice")
+    return result
 
 
 def _model(
