@@ -267,7 +267,8 @@ from joblib import Parallel, delayed
 if {backend!r} == "threading":
     task.warnings.simplefilter("ignore")
     task.warnings.catch_warnings = __import__("contextlib").nullcontext
-in_parallel = Parallel(n_jobs=2, backend={backend!r})(
+# As many workers as cores, where these are processes.
+in_parallel = Parallel(n_jobs={-1 if backend == "loky" else 2}, backend={backend!r})(
     delayed(task.task)(seed) for seed in range(4)
 )
 print(sorted({{size for _, sizes in in_parallel for size in sizes}}))
