@@ -180,7 +180,7 @@ def test_where_there_are_no_checkpoints(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["early", "sgd"])
-def test_kill_9(name, tmp_path, killing):
+def test_40_kill_9(name, tmp_path, killing):
     expected = killing.make_model(name).fit(*killing.data())
     model, n_kills = killing.kill_and_resume(name, tmp_path, 3)
     assert n_kills == 3

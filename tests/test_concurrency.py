@@ -280,7 +280,7 @@ print([np.array_equal(one[0], other[0]) for one, other in zip(in_parallel, alone
 
 
 @needs_compiler
-def test_38_eight_processes_that_start_cold_at_once_and_one_that_finds_damaged_files(tmp_path):
+def test_38_eight_processes_start_cold_at_once_and_one_finds_damaged_files(tmp_path):
     # A prediction compiles in two seconds what a fit would need ten for.
     script = """
 import warnings

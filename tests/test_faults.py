@@ -119,11 +119,13 @@ def test_bad_y(name, fault):
 def test_2_targets_too_large_for_the_precision_of_the_inputs(method):
     data, y = X.astype(np.float32), np.array([0, 1, 1e39, 1, 0, 1])
     regressor = MLPRegressor(tol=10).fit(data, Y)
+    fit = {
+        "fit": lambda: regressor.fit(data, y),
+        "partial_fit": lambda: regressor.partial_fit(data, y),
+        "validation": lambda: regressor.fit(data, Y, X_val=data, y_val=y),
+    }[method]
     with pytest.raises(ValueError, match=r"y contains infinity or a value too large.*float32"):
-        if method == "validation":
-            regressor.fit(data, Y, X_val=data, y_val=y)
-        else:
-            getattr(regressor, method)(data, y)
+        fit()
 
 
 def test_strings_as_regression_targets():
@@ -346,7 +348,7 @@ def test_21_more_elements_than_32_bits_can_count():
         *[("alpha", np.nan), ("tol", -1e-4), ("batch_size", 0)],
         *[("activation", "swish2"), ("solver", "newton")],
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_22_25_27_bad_parameters_are_named(name, parameter, value, method):

@@ -196,7 +196,7 @@ def test_a_link_is_written_through_and_permissions_stay(tmp_path):
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
 
 
-def test_replacing_is_all_or_nothing(tmp_path, monkeypatch):
+def test_39_replacing_is_all_or_nothing(tmp_path, monkeypatch):
     model, path = classifier().fit(X, CODES), tmp_path / "model"
     model.save(path)
     before = path.read_bytes()
@@ -330,7 +330,7 @@ print(peak() - before, "kB")
 """
 
 
-def test_200_mutated_files_are_refused_within_64_mb(tmp_path):
+def test_39_mutated_files_are_refused_within_64_mb(tmp_path):
     paths = write_mutations(tmp_path, 200)
     # Lists and objects that take far more memory than text.
     outer, header, data = parts_of((tmp_path / "good").read_bytes())
@@ -360,7 +360,7 @@ def test_200_mutated_files_are_refused_within_64_mb(tmp_path):
     assert int(memory.split()[0]) < 64 * 1024
 
 
-def test_every_bit_counts(tmp_path):
+def test_39_every_bit_counts(tmp_path):
     """Also one in a weight, which would leave another finite number."""
     MLPRegressor(hidden_layer_sizes=(1,), max_iter=1).fit(X[:20, :1], X[:20, 0]).save(
         tmp_path / "good"
@@ -478,7 +478,7 @@ def test_39_renamed_pickle_is_refused_and_never_read(protocol, tmp_path):
     assert (tmp_path / "executed").exists()
 
 
-def test_nothing_is_pickled():
+def test_39_nothing_is_pickled():
     for module in ("estimators/_model_file.py", "estimators/_encoding.py", "model_file.py"):
         source = (Path(fastmlp.__file__).parent / module).read_text(encoding="utf-8")
         assert not any(word in source for word in ("import pickle", "joblib", "eval(", "exec("))

@@ -285,7 +285,7 @@ def test_callbacks_are_torn_down_after_an_error():
 
 @pytest.mark.parametrize("when", ["own", "sklearn", "setup", "stop"])
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_35_whatever_a_callback_does_the_fit_is_torn_down_and_the_model_consistent(solver, when):
+def test_35_whatever_a_callback_does_all_is_torn_down_and_the_model_consistent(solver, when):
     X, y, _ = make_problem("regression")
 
     class Failing(Recorder):
