@@ -110,6 +110,7 @@ TABLE = """\
     test_concurrency.py::test_36_backends_of_joblib_do_not_oversubscribe[loky]
 37 eight threads at once
     test_concurrency.py::test_37_eight_threads_that_fit_at_once_get_what_each_gets_alone
+    test_concurrency.py::test_37_eight_threads_fit_as_alone_in_every_way_to_share_a_batch
     test_concurrency.py::test_37_eight_threads_that_predict_at_once_while_others_fit
     test_concurrency.py::test_37_first_calls_of_eight_threads_at_once
     training/test_threads.py::test_fits_that_overlap_share_the_cores
