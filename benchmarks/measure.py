@@ -10,7 +10,7 @@ from pathlib import Path
 from machine import describe_machine
 from rich.console import Console
 
-MEASURES = ("latency", "cold_start", "memory", "grid_search", "accuracy")
+MEASURES = ("latency", "cold_start", "memory", "grid_search", "accuracy", "protections")
 
 
 def main(arguments: list[str] | None = None) -> None:
