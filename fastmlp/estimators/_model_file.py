@@ -138,7 +138,8 @@ def write_model(model: Any, path: Path_, checkpoint: Mapping[str, Any] | None = 
     digest = _digest(content, 8 + header_size, _NO_DIGEST)
     end = content.index(_NO_DIGEST.encode()) + len(digest)
     start = end - len(digest)
-    _replace(path, (content[:start], digest.encode(), content[end:]))
+    # After a power cut, the checkpoint before will do.
+    _replace(path, (content[:start], digest.encode(), content[end:]), lasts=checkpoint is None)
 
 
 def _fitted(model: Any, tensors: dict[str, Floats]) -> dict[str, Any]:
@@ -203,8 +204,11 @@ def _digest(content: bytes, header_end: int, digest: str) -> str:
     return result.hexdigest()
 
 
-def _replace(path: Path_, parts: Iterable[bytes]) -> None:
-    """Put a file in the place of another, whatever happens on the way."""
+def _replace(path: Path_, parts: Iterable[bytes], *, lasts: bool) -> None:
+    """Put a file in the place of another, whatever happens on the way.
+
+    After a power cut the one or the other is there; the new one if it `lasts`, which takes longer.
+    """
     target = Path(path).resolve()  # a link is written through
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
     try:
@@ -219,7 +223,9 @@ def _replace(path: Path_, parts: Iterable[bytes]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    # The directory, too, must know of it after a power cut.
+    if not lasts:
+        return
+    # The directory, too, must know of it.
     directory = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -51,7 +51,7 @@ def test_protections(tmp_path):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", protections.PROTECTIONS)
 def test_protection_is_left_out_and_comes_back(name):
-    places = [(_base, "warn_of_findings"), (_base, "watched"), (_base.BaseMLP, "_check_outputs"),
+    places = [(_base, "watched"), (_base.BaseMLP, "_look"),
               (trainer, "_keep_if_finite"), (engine, "reserve_threads"),
               (engine.Engine, "__enter__"), (engine, "_SECONDS_PER_CALL")]  # fmt: skip
     before = [getattr(*place) for place in places]
