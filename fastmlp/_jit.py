@@ -306,7 +306,7 @@ class _DiskCache:
             if content is None or content[:head] != self._MAGIC:
                 continue
             checksum, payload = content[head : head + 32], content[head + 32 :]
-            if hashlib.sha256(payload).digest() != checksum:
+            if _checksum(name, payload) != checksum:
                 continue
             return CompileResult._rebuild(target_context, *pickle.loads(payload))
         return None
@@ -322,8 +322,8 @@ class _DiskCache:
             What was compiled.
         """
         payload = serialize.dumps(result._reduce())
-        content = self._MAGIC + hashlib.sha256(payload).digest() + payload
         name = self._file_name(signature, result.codegen)
+        content = self._MAGIC + _checksum(name, payload) + payload
         reason = "no cache directory"
         for directory in cache_directories():
             try:
@@ -334,6 +334,11 @@ class _DiskCache:
             except OSError as error:
                 reason = f"{directory}: {error.strerror or error}"
         _warn_once(reason)
+
+
+def _checksum(name: str, payload: bytes) -> bytes:
+    """Digest of a file's name, too: under another one it is as good as damaged."""
+    return hashlib.sha256(name.encode() + b"\0" + payload).digest()
 
 
 def _read_trusted(path: Path) -> bytes | None:

@@ -289,6 +289,16 @@ def test_damaged_file_is_made_anew(directory):
     assert list(directory.iterdir()) == [path]
 
 
+def test_file_under_the_name_of_another_is_made_anew(directory):
+    call(2)
+    (of_ints,) = directory.iterdir()
+    call(2.0)
+    (of_floats,) = set(directory.iterdir()) - {of_ints}
+    of_ints.replace(of_floats)
+    assert call(2.0) == (6.0, True)
+    assert call(2.0) == (6.0, False)
+
+
 def test_only_its_owner_can_write_a_file(directory):
     call()
     (path,) = directory.iterdir()
