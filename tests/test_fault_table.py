@@ -82,6 +82,7 @@ TABLE = """\
     test_faults.py::test_28_bad_sample_weights[zero]
     test_faults.py::test_28_bad_sample_weights[inf]
     test_faults.py::test_28_negative_sample_weights
+    test_faults.py::test_28_one_side_of_the_validation_split_without_weight
 29 weights of absent labels
     test_faults.py::test_29_class_weight_with_an_absent_label
     estimators/test_class_weight.py::test_bad_weights

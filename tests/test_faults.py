@@ -420,6 +420,18 @@ def test_28_negative_sample_weights(name, method):
         )
 
 
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_28_one_side_of_the_validation_split_without_weight(solver):
+    data, messages = np.arange(40.0).reshape(20, 2), []
+    model = MLPRegressor(early_stopping=True, solver=solver, random_state=0)
+    for row in range(20):  # the only one that weighs anything
+        with pytest.raises(ValueError, match="Sample weights must contain at least one") as error:
+            model.fit(data, data[:, 0], np.arange(20) == row)
+        messages.append(str(error.value))
+    assert sum("18 samples are trained on" in message for message in messages) == 2
+    assert sum("2 samples are held out" in message for message in messages) == 18
+
+
 ABSENT = {
     "ints": (Y, {0: 1.0, 1: 1.0, 7: 2.0}, 7),
     "ints alone": (Y, {7: 2.0}, 7),

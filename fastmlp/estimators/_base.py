@@ -22,7 +22,14 @@ from fastmlp.estimators._exchange import ExchangeMixin
 from fastmlp.estimators._fitted import FittedMixin, in_kernel_form
 from fastmlp.estimators._inspection import InspectionMixin
 from fastmlp.estimators._resuming import Resumed, Training
-from fastmlp.estimators._samples import Samples, Source, make_validation, score_of, weigh
+from fastmlp.estimators._samples import (
+    Samples,
+    Source,
+    make_validation,
+    refuse_weightless,
+    score_of,
+    weigh,
+)
 from fastmlp.estimators._sklearn_callbacks import CallbackSupportMixin, with_callbacks
 from fastmlp.estimators._validation import (
     Constraint,
@@ -398,6 +405,8 @@ class BaseMLP(
         if resumed is not None:
             training.check(resumed)
         if held_out is not None:
+            if samples.weights is not None:
+                refuse_weightless(samples.weights, order, held_out)
             validation = samples.take(held_out)
             source = source.take(order)
         batch_size = self._batch_size(order.size)
