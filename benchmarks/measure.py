@@ -12,6 +12,7 @@ from rich.console import Console
 
 MEASURES = (
     "latency", "cold_start", "memory", "grid_search", "accuracy", "features", "recipe",
+    "protections",
 )  # fmt: skip
 
 

@@ -17,17 +17,21 @@ of the functions compiled into it, and it believes whatever bytes it finds. `_Di
 it: one file per compiled signature, whose name is a digest of everything the machine code depends
 on (all kernel sources, versions, processor, signature) and whose content carries a checksum. A
 stale entry can therefore not be found, a damaged one is compiled anew, and two processes that
-compile at once both write the same complete file.
+compile at once both write the same complete file. What earlier versions left is removed once nobody
+has used it for long, when something new is written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
+import re
 import stat
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -227,6 +231,28 @@ def _warn_once(reason: str) -> None:
     )
 
 
+_ENTRY = re.compile(r"\w+-(?:(\w{8})-)?\w{40}\.bin|\.\w+\.tmp")
+_SECONDS_TO_KEEP = 90 * 24 * 3600.0
+
+
+@cache
+def _prune(directory: Path) -> None:
+    """Remove what other versions, or writers that were killed, left and nobody has used for long.
+
+    Once per process, after a compilation: that takes a thousand times as long.
+    """
+    oldest, current = time.time() - _SECONDS_TO_KEEP, _fingerprint()[:8]
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            match = _ENTRY.fullmatch(entry.name)
+            if match is None or match[1] == current or not entry.is_file(follow_symlinks=False):
+                continue
+            with contextlib.suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                if max(status.st_atime, status.st_mtime) < oldest:
+                    os.unlink(entry.path)
+
+
 class _DiskCache:
     """Machine code of one entry point on disk, in the form Numba's dispatcher expects.
 
@@ -259,8 +285,9 @@ class _DiskCache:
 
     def _file_name(self, signature: Any, codegen: Any) -> str:
         arguments = getattr(signature, "args", signature)
-        key = repr((_fingerprint(), self._home, arguments, codegen.magic_tuple()))
-        return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:40]}.bin"
+        version = _fingerprint()
+        key = repr((version, self._home, arguments, codegen.magic_tuple()))
+        return f"{self._name}-{version[:8]}-{hashlib.sha256(key.encode()).hexdigest()[:40]}.bin"
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return the compiled result for a signature, or None if there is no sound one.
@@ -285,7 +312,7 @@ class _DiskCache:
             if content is None or content[:head] != self._MAGIC:
                 continue
             checksum, payload = content[head : head + 32], content[head + 32 :]
-            if hashlib.sha256(payload).digest() != checksum:
+            if _checksum(name, payload) != checksum:
                 continue
             return CompileResult._rebuild(target_context, *pickle.loads(payload))
         return None
@@ -301,17 +328,23 @@ class _DiskCache:
             What was compiled.
         """
         payload = serialize.dumps(result._reduce())
-        content = self._MAGIC + hashlib.sha256(payload).digest() + payload
         name = self._file_name(signature, result.codegen)
+        content = self._MAGIC + _checksum(name, payload) + payload
         reason = "no cache directory"
         for directory in cache_directories():
             try:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _write_atomically(directory / name, content)
+                _prune(directory)
                 return
             except OSError as error:
                 reason = f"{directory}: {error.strerror or error}"
         _warn_once(reason)
+
+
+def _checksum(name: str, payload: bytes) -> bytes:
+    """Digest of a file's name, too: under another one it is as good as damaged."""
+    return hashlib.sha256(name.encode() + b"\0" + payload).digest()
 
 
 def _read_trusted(path: Path) -> bytes | None:

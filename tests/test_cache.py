@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -288,6 +289,16 @@ def test_damaged_file_is_made_anew(directory):
     assert list(directory.iterdir()) == [path]
 
 
+def test_file_under_the_name_of_another_is_made_anew(directory):
+    call(2)
+    (of_ints,) = directory.iterdir()
+    call(2.0)
+    (of_floats,) = set(directory.iterdir()) - {of_ints}
+    of_ints.replace(of_floats)
+    assert call(2.0) == (6.0, True)
+    assert call(2.0) == (6.0, False)
+
+
 def test_only_its_owner_can_write_a_file(directory):
     call()
     (path,) = directory.iterdir()
@@ -453,6 +464,50 @@ print(len(caught), caught[0].category.__name__)
     assert run(script, PACKAGE.parent, **environment) == ["6.0", "1 CacheWarning"]
     assert list((tmp_path / "fastmlp").iterdir()) == []
     assert run(SMALL, PACKAGE.parent, **environment) == ["6.0"]
+
+
+def test_what_other_versions_left_is_removed_when_it_is_old(directory, monkeypatch, tmp_path):
+    call()
+    (current,) = directory.iterdir()
+    fingerprint, digest = _jit._fingerprint()[:8], 40 * "0"
+    # Name, days since it was written, since it was read, and whether it is to stay.
+    files = {
+        f"triple-{fingerprint}-{digest}.bin": (400, 400, True),
+        f"predict-00000000-{digest}.bin": (91, 91, False),
+        f"run_batches-11111111-{digest}.bin": (91, 1, True),
+        f"run_batches-22222222-{digest}.bin": (89, 89, True),
+        f"predict-{digest}.bin": (91, 91, False),  # as earlier versions named them
+        ".abcd_123.tmp": (91, 91, False),
+        ".abcd_124.tmp": (1, 1, True),
+        "predict.bin": (400, 400, True),
+        "notes.txt": (400, 400, True),
+        f"a-b-00000000-{digest}.bin.old": (400, 400, True),
+    }
+    for name, (written, read, _) in files.items():
+        (directory / name).touch()
+        times = tuple(time.time() - days * 24 * 3600 for days in (read, written))
+        os.utime(directory / name, times)
+    (directory / f"folder-00000000-{digest}.bin").mkdir()
+    os.utime(directory / f"folder-00000000-{digest}.bin", (0, 0))
+    (tmp_path / "elsewhere").touch()
+    link = directory / f"link-00000000-{digest}.bin"
+    link.symlink_to(tmp_path / "elsewhere")
+    os.utime(link, (0, 0), follow_symlinks=False)
+
+    before = sorted(directory.iterdir())
+    _jit._prune.cache_clear()
+    assert call() == (6.0, False)
+    assert sorted(directory.iterdir()) == before  # nothing is removed by what only reads
+    # A file that cannot be removed is no error.
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", lambda path: (_ for _ in ()).throw(PermissionError(path)))
+        assert call(2) == (6, True)
+    _jit._prune.cache_clear()
+    assert call(np.float32(2)) == (6.0, True)
+    left = {path.name for path in directory.iterdir()}
+    assert {name for name, (*_, stays) in files.items() if stays} <= left
+    assert not {name for name, (*_, stays) in files.items() if not stays} & left
+    assert {current.name, link.name, f"folder-00000000-{digest}.bin"} <= left
 
 
 def test_code_for_another_processor_is_not_loaded(tmp_path):

@@ -1,6 +1,9 @@
 """A fit that goes on from a checkpoint ends where the uninterrupted one ends, bit for bit."""
 
 import importlib.util
+import os
+import stat
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +163,29 @@ def test_what_killed_writers_left_is_removed(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"fit", *others}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="directories are not opened there")
+def test_what_reaches_the_disk_before_the_file_is_replaced(tmp_path, monkeypatch):
+    model, events = MLPClassifier((8,), random_state=0, max_iter=2).fit(X, Y), []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(descriptor):
+        is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        events.append("directory" if is_directory else "file")
+        fsync(descriptor)
+
+    def noted_replace(path, target):
+        events.append("replaced")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    model.save(tmp_path / "model")
+    assert events == ["file", "replaced", "directory"]
+    events.clear()
+    model.set_params(callbacks=[Checkpoint(tmp_path / "fit")]).fit(X, Y)
+    assert events == 2 * ["file", "replaced"]  # what is replaced is whole, and that is enough
+
+
 def test_a_model_is_no_checkpoint_but_a_checkpoint_is_a_model(tmp_path):
     model = MLPClassifier((8,), random_state=0, max_iter=3)
     interrupted(model, tmp_path / "fit", 2, X, Y)
@@ -181,7 +207,7 @@ def test_where_there_are_no_checkpoints(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["early", "sgd"])
-def test_kill_9(name, tmp_path, killing):
+def test_40_kill_9(name, tmp_path, killing):
     expected = killing.make_model(name).fit(*killing.data())
     model, n_kills = killing.kill_and_resume(name, tmp_path, 3)
     assert n_kills == 3

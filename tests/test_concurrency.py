@@ -3,6 +3,7 @@
 Each scenario runs in a process of its own with a time limit, so that a hang is a failure.
 """
 
+import ast
 import os
 import shutil
 import subprocess
@@ -112,6 +113,83 @@ for _ in range(3):
     print([same(*pair) for pair in zip(together, alone)])
 """
     assert run(MODELS + script) == [str([True] * 8)] * 3
+
+
+# Both ways to share a batch, with matrices and unit by unit, and both of single samples.
+EVERY_WAY = """
+import threading, warnings
+import numpy as np
+from fastmlp import MLPRegressor
+from fastmlp.training.plan import make_plan, threads_per_sample
+
+warnings.simplefilter("ignore")
+n_jobs, dtype = {n_jobs}, {dtype!r}
+rng = np.random.RandomState(0)
+
+def problem(n_samples, n_features, *hidden, **params):
+    X = rng.normal(size=(n_samples, n_features)).astype(dtype)
+    params = dict({{"max_iter": 6, "random_state": 0, "n_jobs": n_jobs, "tol": 0}}, **params)
+    return MLPRegressor(hidden_layer_sizes=hidden, **params), X, X[:, 0] * X[:, 1]
+
+PROBLEMS = [
+    problem(600, 12, 100, 50),
+    problem(600, 400, 64),
+    problem(512, 100, 256, 256, batch_size=64, solver="sgd"),
+    problem(4000, 4, 8, 8, batch_size=4000),
+    problem(300, 200, 160, solver="sgd", momentum=0, batch_size=1),
+    problem(300, 200, 160, 30, solver="sgd", momentum=0, batch_size=1, alpha=0.01),
+    problem(100, 200, 160, batch_size=1),
+    problem(600, 400, 64, solver="lbfgs"),
+]
+
+def fitted(problem):
+    model, X, y = problem
+    model = MLPRegressor(**model.get_params()).fit(X, y)
+    curve = getattr(model, "loss_curve_", [model.loss_])
+    return model, [*model.coefs_, *model.intercepts_, np.array(curve), model.predict(X)]
+
+ways = set()
+for model, X, _ in PROBLEMS:
+    layout = fitted((model.set_params(max_iter=1), X, X[:, 0]))[0]._layout
+    model.set_params(max_iter=6)
+    batch_size = min(200, len(X)) if model.batch_size == "auto" else model.batch_size
+    if batch_size == 1:
+        ways.add(("single", threads_per_sample(layout) > 1, model.solver))
+    else:
+        plan = make_plan(layout, dtype, batch_size)
+        assert plan.useful_threads > 1
+        ways.add(("batch", plan.shares_parameters, plan.is_narrow))
+print(sorted(ways))
+
+alone = [fitted(problem)[1] for problem in PROBLEMS]
+together, meeting = [None] * 8, threading.Barrier(8)
+
+def work(number):
+    meeting.wait()
+    together[number] = fitted(PROBLEMS[number])[1]
+
+for _ in range(3):
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print([all(map(np.array_equal, *pair)) for pair in zip(together, alone)])
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_37_eight_threads_fit_as_alone_in_every_way_to_share_a_batch(n_jobs, dtype):
+    ways, *rounds = run(EVERY_WAY.format(n_jobs=n_jobs, dtype=dtype))
+    assert ast.literal_eval(ways) == [
+        ("batch", False, False),
+        ("batch", False, True),
+        ("batch", True, False),
+        ("single", True, "adam"),
+        ("single", True, "sgd"),
+    ]
+    assert rounds == [str([True] * 8)] * 3
 
 
 def test_37_eight_threads_that_predict_at_once_while_others_fit():
@@ -267,7 +345,8 @@ from joblib import Parallel, delayed
 if {backend!r} == "threading":
     task.warnings.simplefilter("ignore")
     task.warnings.catch_warnings = __import__("contextlib").nullcontext
-in_parallel = Parallel(n_jobs=2, backend={backend!r})(
+# As many workers as cores, where these are processes.
+in_parallel = Parallel(n_jobs={-1 if backend == "loky" else 2}, backend={backend!r})(
     delayed(task.task)(seed) for seed in range(4)
 )
 print(sorted({{size for _, sizes in in_parallel for size in sizes}}))
@@ -279,7 +358,7 @@ print([np.array_equal(one[0], other[0]) for one, other in zip(in_parallel, alone
 
 
 @needs_compiler
-def test_38_eight_processes_that_start_cold_at_once_and_one_that_finds_damaged_files(tmp_path):
+def test_38_eight_processes_start_cold_at_once_and_one_finds_damaged_files(tmp_path):
     # A prediction compiles in two seconds what a fit would need ten for.
     script = """
 import warnings

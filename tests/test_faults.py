@@ -115,6 +115,19 @@ def test_bad_y(name, fault):
     assert_same_error(lambda package: getattr(package, name)().fit(X, BAD_Y[fault]))
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "validation"])
+def test_2_targets_too_large_for_the_precision_of_the_inputs(method):
+    data, y = X.astype(np.float32), np.array([0, 1, 1e39, 1, 0, 1])
+    regressor = MLPRegressor(tol=10).fit(data, Y)
+    fit = {
+        "fit": lambda: regressor.fit(data, y),
+        "partial_fit": lambda: regressor.partial_fit(data, y),
+        "validation": lambda: regressor.fit(data, Y, X_val=data, y_val=y),
+    }[method]
+    with pytest.raises(ValueError, match=r"y contains infinity or a value too large.*float32"):
+        fit()
+
+
 def test_strings_as_regression_targets():
     regressor = MLPRegressor()
     with pytest.raises((TypeError, ValueError)):
@@ -323,8 +336,30 @@ def test_21_more_elements_than_32_bits_can_count():
 
 
 # --------------------------------------------------------------------------------------
-# Parameters (22, 25 and 27 are in estimators/test_sklearn_contract.py)
+# Parameters (every value of each in estimators/test_sklearn_contract.py and test_validation.py)
 # --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        *[("hidden_layer_sizes", sizes) for sizes in (0, -3, (4, 0), (-1,), 2.5, (3.0,), "4")],
+        *[("alpha", np.nan), ("tol", -1e-4), ("batch_size", 0)],
+        *[("activation", "swish2"), ("solver", "newton")],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_22_25_27_bad_parameters_are_named(name, parameter, value, method):
+    estimator = getattr(fastmlp, name)(**{parameter: value})
+    classes = {"classes": [0, 1]} if (name, method) == ("MLPClassifier", "partial_fit") else {}
+    with pytest.raises(ValueError, match=parameter) as error:
+        getattr(estimator, method)(X, Y, **classes)
+    if parameter in ("activation", "solver"):
+        known = ["relu", "tanh"] if parameter == "activation" else ["adam", "lbfgs", "sgd"]
+        assert all(repr(choice) in str(error.value) for choice in known)
+    assert not hasattr(estimator, "coefs_")
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
@@ -375,6 +410,51 @@ def test_28_bad_sample_weights(method, sample_weight):
     )
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_28_negative_sample_weights(name, method):
+    classes = {"classes": [0, 1]} if (name, method) == ("MLPClassifier", "partial_fit") else {}
+    with pytest.raises(ValueError, match="Negative values in data passed to `sample_weight`"):
+        getattr(getattr(fastmlp, name)(), method)(
+            X, Y, sample_weight=[1, 1, 1, -1e-9, 1, 1], **classes
+        )
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_28_one_side_of_the_validation_split_without_weight(solver):
+    data, messages = np.arange(40.0).reshape(20, 2), []
+    model = MLPRegressor(early_stopping=True, solver=solver, random_state=0)
+    for row in range(20):  # the only one that weighs anything
+        with pytest.raises(ValueError, match="Sample weights must contain at least one") as error:
+            model.fit(data, data[:, 0], np.arange(20) == row)
+        messages.append(str(error.value))
+    assert sum("18 samples are trained on" in message for message in messages) == 2
+    assert sum("2 samples are held out" in message for message in messages) == 18
+
+
+ABSENT = {
+    "ints": (Y, {0: 1.0, 1: 1.0, 7: 2.0}, 7),
+    "ints alone": (Y, {7: 2.0}, 7),
+    "strings": (np.array(["no", "yes"])[Y], {"no": 1.0, "yes": 1.0, "maybe": 2.0}, "maybe"),
+    "several labels": (np.column_stack([Y, 1 - Y]), [None, {0: 1.0, 1: 1.0, 7: 2.0}], 7),
+}
+
+
+@pytest.mark.parametrize("labels", ABSENT)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_29_class_weight_with_an_absent_label(labels, method):
+    y, class_weight, absent = ABSENT[labels]
+    classifier = MLPClassifier(class_weight=class_weight)
+    classes = {"classes": np.unique(y)} if method == "partial_fit" else {}
+    with pytest.raises(ValueError, match=rf"\[{absent!r}\].*class_weight.* the classes"):
+        getattr(classifier, method)(X, y, **classes)
+    assert not hasattr(classifier, "coefs_")
+    # A class without a weight of its own has weight 1.
+    present = {0: 2.0} if y.dtype.kind == "i" else {"no": 2.0}
+    present = [present, None] if y.ndim == 2 else present
+    getattr(classifier.set_params(class_weight=present, tol=10), method)(X, y, **classes)
+
+
 # --------------------------------------------------------------------------------------
 # Training
 # --------------------------------------------------------------------------------------
@@ -416,7 +496,8 @@ def test_30_divergence_in_partial_fit_keeps_the_last_finite_weights():
 def test_31_early_stopping_with_too_few_rows_tells_how_many():
     # A tenth of ten rows is one row, and the score needs two.
     data = np.arange(20.0).reshape(10, 2)
-    with pytest.raises(ValueError, match=r"The validation set is too small.*\d"):
+    message = r"The validation set is too small.* needs at least 2 samples and has 1 of 10"
+    with pytest.raises(ValueError, match=message):
         MLPRegressor(early_stopping=True).fit(data, data[:, 0])
 
 
@@ -445,6 +526,15 @@ def test_33_warm_start_with_other_classes():
                 package.MLPClassifier(warm_start=True, tol=10).fit(X, Y).fit(X, labels)
             )
         )
+
+
+@pytest.mark.parametrize("sizes", [(5,), (4, 4), ()])
+def test_33_warm_start_with_other_layers(sizes):
+    regressor = MLPRegressor(hidden_layer_sizes=(4,), warm_start=True, tol=10).fit(X, Y)
+    before = regressor.predict(X)
+    with pytest.raises(ValueError, match=r"warm_start.*layer sizes"):
+        regressor.set_params(hidden_layer_sizes=sizes).fit(X, Y)
+    np.testing.assert_array_equal(regressor.predict(X), before)
 
 
 def test_33_warm_start_with_other_features():

@@ -1,6 +1,7 @@
 """Model files: the same model comes back, and nothing but an intact file is believed."""
 
 import json
+import pickle
 import random
 import subprocess
 import sys
@@ -195,7 +196,7 @@ def test_a_link_is_written_through_and_permissions_stay(tmp_path):
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
 
 
-def test_replacing_is_all_or_nothing(tmp_path, monkeypatch):
+def test_39_replacing_is_all_or_nothing(tmp_path, monkeypatch):
     model, path = classifier().fit(X, CODES), tmp_path / "model"
     model.save(path)
     before = path.read_bytes()
@@ -234,11 +235,11 @@ def parts_of(content):
     return outer, json.loads(outer["__metadata__"]["fastmlp"]), content[end:]
 
 
-def signed(outer, header, data):
+def signed(outer, header, data, edit=str):
     """A file of this content with a right checksum: only the other checks can refuse it."""
     header["sha256"] = _model_file._NO_DIGEST
     text = json.dumps(header)
-    raw = json.dumps({**outer, "__metadata__": {"fastmlp": text}}).encode()
+    raw = edit(json.dumps({**outer, "__metadata__": {"fastmlp": text}})).encode()
     raw += b" " * (-len(raw) % 8)
     content = len(raw).to_bytes(8, "little") + raw + data
     digest = _model_file._digest(content, 8 + len(raw), _model_file._NO_DIGEST)
@@ -329,7 +330,7 @@ print(peak() - before, "kB")
 """
 
 
-def test_200_mutated_files_are_refused_within_64_mb(tmp_path):
+def test_39_mutated_files_are_refused_within_64_mb(tmp_path):
     paths = write_mutations(tmp_path, 200)
     # Lists and objects that take far more memory than text.
     outer, header, data = parts_of((tmp_path / "good").read_bytes())
@@ -359,7 +360,7 @@ def test_200_mutated_files_are_refused_within_64_mb(tmp_path):
     assert int(memory.split()[0]) < 64 * 1024
 
 
-def test_every_bit_counts(tmp_path):
+def test_39_every_bit_counts(tmp_path):
     """Also one in a weight, which would leave another finite number."""
     MLPRegressor(hidden_layer_sizes=(1,), max_iter=1).fit(X[:20, :1], X[:20, 0]).save(
         tmp_path / "good"
@@ -401,7 +402,83 @@ def test_claims_are_checked(path, value, message, tmp_path):
         fastmlp.load(tmp_path / "model")
 
 
-def test_nothing_is_pickled():
+@pytest.mark.parametrize("version", [0, 2, 10**6, -1, True, 1.0, "1", None, [1]])
+def test_39_wrong_or_future_version(version, tmp_path):
+    classifier().fit(X, CODES).save(tmp_path / "model")
+    outer, header, data = parts_of((tmp_path / "model").read_bytes())
+    header["format"] = version
+    (tmp_path / "model").write_bytes(signed(outer, header, data))
+    with pytest.raises(ModelFormatError, match="its format is"):
+        fastmlp.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["coefs.0", "intercepts.1", "slopes", "best_params"])
+def test_39_weights_that_are_not_finite(name, bad, tmp_path):
+    path = tmp_path / "model"
+    classifier(activation="prelu", early_stopping=True).fit(X, CODES).save(path)
+    outer, header, data = parts_of(path.read_bytes())
+    start, data = outer[name]["data_offsets"][0], bytearray(data)
+    data[start : start + 8] = np.float64(bad).tobytes()
+    path.write_bytes(signed(outer, header, bytes(data)))
+    with pytest.raises(ModelFormatError, match=f"{name} must be finite"):
+        fastmlp.load(path)
+
+
+@pytest.mark.parametrize(
+    ("once", "twice"),
+    [
+        ('"coefs.0": {', '"coefs.0": {"dtype": "F64", "shape": [0], "data_offsets": [0, 0]}, '),
+        ('"dtype": "F64"', '"dtype": "F64", '),
+        ('"__metadata__": {', '"__metadata__": {"fastmlp": "{}"}, '),
+        ('"fastmlp": "', '"fastmlp": "{}", '),
+        (r"\"format\": 1", r"\"format\": 1, "),
+        (r"\"solver\": \"adam\"", r"\"solver\": \"sgd\", "),
+    ],
+)
+def test_39_duplicate_keys(once, twice, tmp_path):
+    classifier().fit(X, CODES).save(tmp_path / "model")
+    parts = parts_of((tmp_path / "model").read_bytes())
+
+    def edit(text):
+        assert once in text
+        return text.replace(once, twice + once, 1)
+
+    (tmp_path / "model").write_bytes(signed(*parts, edit))
+    with pytest.raises(ModelFormatError, match="twice"):
+        fastmlp.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "shape", [[2**63, 2], [2**32, 2**32], [2**61], [2**64], [-1, -24], [4, 6, 2**62], [10**400]]
+)
+def test_39_shape_that_overflows(shape, tmp_path):
+    classifier().fit(X, CODES).save(tmp_path / "model")
+    outer, header, data = parts_of((tmp_path / "model").read_bytes())
+    outer["coefs.0"]["shape"] = shape
+    (tmp_path / "model").write_bytes(signed(outer, header, data))
+    with pytest.raises(ModelFormatError):
+        fastmlp.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_39_renamed_pickle_is_refused_and_never_read(protocol, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "executed",)
+
+    (tmp_path / "model").write_bytes(pickle.dumps([Trap(), bytes(10_000)], protocol))
+    with pytest.raises(ModelFormatError):
+        fastmlp.load(tmp_path / "model")
+    with pytest.raises(ModelFormatError):
+        fastmlp.resume(tmp_path / "model", X, CODES)
+    assert not (tmp_path / "executed").exists()
+    # The trap would have sprung.
+    pickle.loads((tmp_path / "model").read_bytes())
+    assert (tmp_path / "executed").exists()
+
+
+def test_39_nothing_is_pickled():
     for module in ("estimators/_model_file.py", "estimators/_encoding.py", "model_file.py"):
         source = (Path(fastmlp.__file__).parent / module).read_text(encoding="utf-8")
         assert not any(word in source for word in ("import pickle", "joblib", "eval(", "exec("))

@@ -275,6 +275,39 @@ def recipe(result: Any) -> str:
     )
 
 
+def protections(result: Any) -> str:
+    """Return the table of `measures.protections`.
+
+    Parameters
+    ----------
+    result : list of dict
+        What it measured.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    rows = [(entry["workload"], entry["epochs"], entry["ms"], entry["ratios"]) for entry in result]
+    names = list(rows[0][3])
+    return table(
+        [
+            "share of a fit, % (quartiles)",
+            *(f"{name}, {epochs} epochs" for name, epochs, *_ in rows),
+        ],
+        [
+            ["ms per fit", *(three_digits(ms) for _, _, ms, _ in rows)],
+            *([name, *(_share(ratios[name]) for *_, ratios in rows)] for name in names),
+        ],
+    )
+
+
+def _share(ratios: list[float]) -> str:
+    """Return by how many percent something takes longer."""
+    low, middle, high = 100 * (np.percentile(ratios, [25, 50, 75]) - 1)
+    return f"{middle:.1f} ({low:.1f}–{high:.1f})"
+
+
 def _range(values: list[Any], form: str) -> str:
     low, high = f"{min(values):{form}}", f"{max(values):{form}}"
     return low if low == high else f"{low}–{high}"
@@ -285,6 +318,7 @@ OTHER_MEASURES = {
     "cold_start": ("Cold start", cold_start),
     "memory": ("Memory", memory),
     "grid_search": ("Grid search", grid_search),
+    "protections": ("Cost of the protections that are always on", protections),
     "accuracy": ("Fashion-MNIST, all 60,000: time to accuracy", accuracy),
     "features": ("What features cost", features),
     "recipe": ("Fashion-MNIST by AdamW, cosine, dropout 0.1 and smoothed labels", recipe),

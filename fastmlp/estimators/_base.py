@@ -17,12 +17,19 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import validate_data
 
 from fastmlp.estimators._after_epoch import watched
-from fastmlp.estimators._diagnostics import MAX_ROWS, evenly_spaced_rows, warn_of_findings
+from fastmlp.estimators._diagnostics import Look, look_at, warn_of_findings
 from fastmlp.estimators._exchange import ExchangeMixin
 from fastmlp.estimators._fitted import FittedMixin, in_kernel_form
 from fastmlp.estimators._inspection import InspectionMixin
 from fastmlp.estimators._resuming import Resumed, Training
-from fastmlp.estimators._samples import Samples, Source, make_validation, score_of, weigh
+from fastmlp.estimators._samples import (
+    Samples,
+    Source,
+    make_validation,
+    refuse_weightless,
+    score_of,
+    weigh,
+)
 from fastmlp.estimators._sklearn_callbacks import CallbackSupportMixin, with_callbacks
 from fastmlp.estimators._validation import (
     Constraint,
@@ -278,8 +285,7 @@ class BaseMLP(
                 self._run_lbfgs(samples, source)
             else:
                 self._run_epochs(samples, validation, source, is_incremental, resumed)
-            if not is_incremental:
-                self._check_outputs(samples.X)
+            look = None if is_incremental else self._look(samples)
         except DivergenceError:
             self._progress.stop = Stop.DIVERGED
             raise ValueError(
@@ -289,10 +295,8 @@ class BaseMLP(
             ) from None
         finally:
             self._publish()
-        if not is_incremental:
-            warn_of_findings(
-                self._layout, self._params, samples.X, samples.targets, n_iter=self.n_iter_
-            )
+        if look is not None:
+            warn_of_findings(self._layout.activations, look, self.n_iter_)
         return self
 
     def _validation_samples(
@@ -324,13 +328,15 @@ class BaseMLP(
         weights = weigh(held_out.sample_weight, weighting, X, y, dtype, "sample_weight_val")
         return Samples(X, y, targets, weights)
 
-    def _check_outputs(self, X: Any) -> None:
-        """Refuse finite weights so large that predictions are not finite, on a few rows."""
-        if X.shape[0] > MAX_ROWS:
-            X = X[evenly_spaced_rows(X.shape[0])]
-        outputs = self._predictor(kernel_data(X, self._params.dtype), n_jobs=1)
-        if not np.isfinite(outputs).all():
+    def _look(self, samples: Samples) -> Look:
+        """Run a few samples through the fitted network, and refuse outputs that are not finite.
+
+        Weights may be finite, and so large that nothing can be predicted with them.
+        """
+        look = look_at(self._layout, self._params, samples.X, samples.targets)
+        if not np.isfinite(look.values[-1]).all():
             raise DivergenceError
+        return look
 
     def _validate_data_options(self) -> dict[str, Any]:
         return {}
@@ -420,6 +426,8 @@ class BaseMLP(
         if resumed is not None:
             training.check(resumed)
         if held_out is not None:
+            if samples.weights is not None:
+                refuse_weightless(samples.weights, order, held_out)
             validation = samples.take(held_out)
             source = source.take(order)
         batch_size = self._batch_size(order.size)

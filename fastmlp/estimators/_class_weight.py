@@ -58,6 +58,7 @@ def class_weighting(
                 "class_weight as a list is for several labels per sample. For a single one it "
                 "should be a dict, the string 'balanced' or None."
             )
+        _refuse_absent_labels(class_weight, classes)
         weights = _non_negative(compute_class_weight(class_weight, classes=classes, y=y))
         return lambda labels: weights[np.searchsorted(classes, labels)]
 
@@ -97,9 +98,21 @@ def _label_weights(class_weight: dict[Any, float] | str | None, labels: NDArray[
     """Return the weights of 0 and 1."""
     # A label that every sample has, or none, has one class to balance.
     classes = np.unique(labels) if isinstance(class_weight, str) else np.array([0, 1])
+    _refuse_absent_labels(class_weight, classes)
     weights = np.ones(2)
     weights[classes] = compute_class_weight(class_weight, classes=classes, y=labels)
     return _non_negative(weights)
+
+
+def _refuse_absent_labels(
+    class_weight: dict[Any, float] | str | None, classes: NDArray[Any]
+) -> None:
+    """Refuse weights of labels that there are not, of which scikit-learn lets some pass."""
+    known = set(classes)
+    if isinstance(class_weight, dict) and (absent := [k for k in class_weight if k not in known]):
+        raise ValueError(
+            f"The labels, {absent}, of class_weight are not among the classes, {classes.tolist()}."
+        )
 
 
 def _dense(labels: Any) -> NDArray[np.intp]:

@@ -7,25 +7,24 @@ the model changes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.estimators._warnings import warn
-from fastmlp.training.data import kernel_data
-from fastmlp.training.engine import Predictor
+from fastmlp.training.layer_values import layer_values
 from fastmlp.training.network import NetworkLayout
 
 __all__ = [
-    "MAX_ROWS", "ConstantPredictionWarning", "DeadUnitsWarning", "SaturationWarning",
-    "TrainingWarning", "evenly_spaced_rows", "findings", "warn_of_findings",
+    "ConstantPredictionWarning", "DeadUnitsWarning", "Look", "SaturationWarning", "TrainingWarning",
+    "look_at", "warn_of_findings",
 ]  # fmt: skip
 
 Floats = NDArray[Any]
 
-MAX_ROWS = 256
-"""Rows that are looked at, at most."""
+# Rows that are looked at, at most.
+_MAX_ROWS = 256
 # Fewer rows may all lie on one side of a unit, and fewer epochs are not meant to end in a model.
 _MIN_ROWS, _MIN_EPOCHS = 10, 5
 # Saturated is what lies within this share of an activation's range of one of its limits.
@@ -59,26 +58,26 @@ class ConstantPredictionWarning(TrainingWarning):
     """The model predicts the same for every input, although the targets differ."""
 
 
-def evenly_spaced_rows(n_samples: int) -> NDArray[np.int64]:
-    """Return `MAX_ROWS` of more rows, from all over them: they may be sorted.
+class Look(NamedTuple):
+    """What a network makes of a few samples.
 
-    Parameters
+    Attributes
     ----------
-    n_samples : int
-        How many there are.
-
-    Returns
-    -------
-    ndarray of int64, shape (MAX_ROWS,)
-        Indices.
+    X : ndarray or CSR array of shape (n_rows, n_features)
+        Their inputs.
+    targets : ndarray of shape (n_rows, n_targets)
+        What they were trained towards.
+    values : list of ndarray of shape (n_rows, n_units)
+        Activations of each layer, outputs last.
     """
-    return np.arange(MAX_ROWS) * n_samples // MAX_ROWS
+
+    X: Any
+    targets: Floats
+    values: list[Floats]
 
 
-def warn_of_findings(
-    layout: NetworkLayout, params: Floats, X: Any, targets: Floats, n_iter: int
-) -> None:
-    """Warn of what a few training samples tell about a fit.
+def look_at(layout: NetworkLayout, params: Floats, X: Any, targets: Floats) -> Look:
+    """Run a few samples through a network.
 
     Parameters
     ----------
@@ -90,50 +89,52 @@ def warn_of_findings(
         The training samples, in kernel form.
     targets : ndarray of shape (n_samples, n_targets)
         What they were trained towards.
-    n_iter : int
-        Epochs of the fit. After very few nothing is said.
+
+    Returns
+    -------
+    Look
+        Of at most 256 of them.
     """
     n_samples = X.shape[0]
-    if n_iter < _MIN_EPOCHS or n_samples < _MIN_ROWS:
-        return
-    if n_samples > MAX_ROWS:
-        rows = evenly_spaced_rows(n_samples)
+    if n_samples > _MAX_ROWS:
+        # From all over them: they may be sorted.
+        rows = np.arange(_MAX_ROWS) * n_samples // _MAX_ROWS
         X, targets = X[rows], targets[rows]
-    # What overflows here is no finding, and nothing to bother the user with.
-    with np.errstate(all="ignore"):
-        for category, message in findings(layout, params, X, targets):
-            warn(message, category)
+    return Look(X, targets, layer_values(layout, params, X))
 
 
-def findings(
-    layout: NetworkLayout, params: Floats, X: Any, targets: Floats
-) -> Iterator[tuple[type[TrainingWarning], str]]:
-    """Yield what is wrong with a network, as some rows show it.
+def warn_of_findings(activations: tuple[Any, ...], look: Look, n_iter: int) -> None:
+    """Warn of what a few training samples tell about a fit.
 
     Parameters
     ----------
-    layout, params, X, targets
-        As for `warn_of_findings`; all rows are looked at.
-
-    Yields
-    ------
-    category : type
-        Subclass of `TrainingWarning`.
-    message : str
-        What was seen and what to do about it.
+    activations : tuple of str
+        Of the layers.
+    look : Look
+        At the trained network.
+    n_iter : int
+        Epochs of the fit. After very few nothing is said.
     """
-    values = X
-    for layer in range(layout.n_layers):
-        predict = Predictor(*layout.part(layer, layer + 1, params))
-        values = predict(kernel_data(values, params.dtype), n_jobs=1)
-        if layer == layout.n_layers - 1:
-            break
-        name = layout.activations[layer]
+    if n_iter < _MIN_EPOCHS or look.X.shape[0] < _MIN_ROWS:
+        return
+    # What overflows here is no finding, and nothing to bother the user with.
+    with np.errstate(all="ignore"):
+        for category, message in _findings(activations, look):
+            warn(message, category)
+
+
+def _findings(
+    activations: tuple[Any, ...], look: Look
+) -> Iterator[tuple[type[TrainingWarning], str]]:
+    """Yield categories and messages: what was seen and what to do about it."""
+    *hidden, outputs = look.values
+    for layer, values in enumerate(hidden):
+        name = activations[layer]
         if layer == 0 and isinstance(name, str) and name in _LIMITS:
-            yield from _saturation(name, values, X)
+            yield from _saturation(name, values, look.X)
         if name == "relu":
             yield from _dead_units(layer, values)
-    yield from _constant_predictions(values, targets)
+    yield from _constant_predictions(outputs, look.targets)
 
 
 def _saturation(
@@ -156,7 +157,7 @@ def _saturation(
 
 
 def _dead_units(layer: int, values: Floats) -> Iterator[tuple[type[TrainingWarning], str]]:
-    is_dead = ~values.any(axis=0)
+    is_dead = values.max(axis=0) <= 0
     if is_dead.mean() > _MOST_UNITS and is_dead.sum() >= _MANY_UNITS:
         message = (
             f"{is_dead.sum()} of the {is_dead.size} units of hidden layer {layer} are zero for "

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_consistent_length
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
@@ -177,11 +178,8 @@ class InspectionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Raises
         ------
         ValueError
-            If there is no such layer.
-
-        Notes
-        -----
-        `get_feature_names_out`, and so `set_output`, name the units of the last hidden layer.
+            If there is no such layer, or if it is not the last one while `set_output` asks for a
+            data frame, whose columns are named after the units of the last hidden layer.
         """
         X = self._checked_inputs(X)
         n_hidden = len(self.coefs_) - 1
@@ -190,6 +188,12 @@ class InspectionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 "transform needs a hidden layer, and this model has hidden_layer_sizes=()."
             )
         index = _check_index("transform", "layer", layer, -n_hidden, n_hidden - 1) % n_hidden
+        if index < n_hidden - 1 and _get_output_config("transform", self)["dense"] != "default":
+            raise ValueError(
+                f"transform with layer={layer} has no names for the columns of a data frame: "
+                "get_feature_names_out names the units of the last hidden layer. Call "
+                "set_output(transform='default') before."
+            )
         head = self._layout.part(0, index + 1, self._parameters())
         return Predictor(*head)(kernel_data(X, X.dtype), n_jobs=self.n_jobs)
 

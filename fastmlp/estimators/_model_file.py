@@ -139,7 +139,8 @@ def write_model(model: Any, path: Path_, checkpoint: Mapping[str, Any] | None = 
     digest = _digest(content, 8 + header_size, _NO_DIGEST)
     end = content.index(_NO_DIGEST.encode()) + len(digest)
     start = end - len(digest)
-    _replace(path, (content[:start], digest.encode(), content[end:]))
+    # After a power cut, the checkpoint before will do.
+    _replace(path, (content[:start], digest.encode(), content[end:]), lasts=checkpoint is None)
 
 
 def _fitted(model: Any, tensors: dict[str, Floats]) -> dict[str, Any]:
@@ -208,8 +209,11 @@ def _digest(content: bytes, header_end: int, digest: str) -> str:
     return result.hexdigest()
 
 
-def _replace(path: Path_, parts: Iterable[bytes]) -> None:
-    """Put a file in the place of another, whatever happens on the way."""
+def _replace(path: Path_, parts: Iterable[bytes], *, lasts: bool) -> None:
+    """Put a file in the place of another, whatever happens on the way.
+
+    After a power cut the one or the other is there; the new one if it `lasts`, which takes longer.
+    """
     target = Path(path).resolve()  # a link is written through
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
     try:
@@ -224,7 +228,9 @@ def _replace(path: Path_, parts: Iterable[bytes]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    # The directory, too, must know of it after a power cut.
+    if not lasts:
+        return
+    # The directory, too, must know of it.
     directory = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -306,7 +312,7 @@ def _checked_content(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
     if len(start) < 8 or not 2 <= header_size <= min(MAX_HEADER_BYTES, size - 8):
         raise ModelFormatError("the length of the header is not possible")
     raw = file.read(header_size)
-    outer = of_kind(json.loads(raw), dict, "the header")
+    outer = of_kind(_parsed(raw), dict, "the header")
     metadata = of_kind(outer.pop("__metadata__"), dict, "the metadata")
     kinds, ends = {}, [0]
     for name, entry in outer.items():
@@ -320,7 +326,7 @@ def _checked_content(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
     if 8 + header_size + max(ends) != size:
         raise ModelFormatError(f"it must be of {8 + header_size + max(ends)} bytes, not {size}")
     header = of_kind(
-        json.loads(of_kind(metadata["fastmlp"], str, "the metadata")), dict, "the metadata"
+        _parsed(of_kind(metadata["fastmlp"], str, "the metadata")), dict, "the metadata"
     )
     if header["format"] != FORMAT or type(header["format"]) is not int:
         raise ModelFormatError(
@@ -332,6 +338,18 @@ def _checked_content(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
     if len(digest) != 64 or _digest(content, 8 + header_size, digest) != digest:
         raise ModelFormatError("its checksum is wrong: it was damaged or changed")
     return header, content
+
+
+def _parsed(text: str | bytes) -> Any:
+    """Return JSON, in which no key may stand twice: readers would not agree on which one counts."""
+    return json.loads(text, object_pairs_hook=_without_duplicates)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ModelFormatError("a key stands there twice")
+    return result
 
 
 def _model(

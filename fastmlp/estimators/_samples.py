@@ -16,7 +16,10 @@ from fastmlp.training.data import kernel_data
 from fastmlp.training.engine import Predictor
 from fastmlp.training.validation import mean_loss
 
-__all__ = ["Samples", "Source", "checked_batches", "make_validation", "score_of", "weigh"]
+__all__ = [
+    "Samples", "Source", "checked_batches", "make_validation", "refuse_weightless", "score_of",
+    "weigh",
+]  # fmt: skip
 
 Floats = NDArray[Any]
 
@@ -230,6 +233,29 @@ def weigh(
     if not products.any():
         raise ValueError(f"{name} times class_weight must contain at least one non-zero number.")
     return validate_sample_weight(products, X, dtype, f"{name} times class_weight")
+
+
+def refuse_weightless(weights: Floats, trained_on: Any, held_out: Any) -> None:
+    """Refuse a split of which one side weighs nothing.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_samples,)
+        Weights of all samples.
+    trained_on, held_out : ndarray of int64
+        The two sides.
+
+    Raises
+    ------
+    ValueError
+        If all weights of a side are zero.
+    """
+    for indices, what in ((trained_on, "trained on"), (held_out, "held out")):
+        if not weights[indices].any():
+            raise ValueError(
+                "Sample weights must contain at least one non-zero number: with "
+                f"early_stopping=True, {indices.size} samples are {what}, and theirs are all zero."
+            )
 
 
 def checked_batches(batches: Iterable[Any]) -> Iterator[tuple[Any, Any, Any]]:

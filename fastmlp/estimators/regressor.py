@@ -345,7 +345,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             )
 
     def _encode_known_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:
-        y = check_array(y, ensure_2d=False, dtype=dtype, input_name="y")
+        y = check_array(y, ensure_2d=False, dtype=(np.float64, np.float32), input_name="y")
         y = self._encode_targets(y, dtype)
         if y.shape[1] != self.n_outputs_:
             raise ValueError(f"y must have {self.n_outputs_} output(s), got {y.shape[1]}.")
@@ -353,7 +353,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return y
 
     def _encode_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:
-        targets = np.asarray(y, dtype).reshape(len(y), -1)
+        with np.errstate(over="ignore"):
+            targets = np.asarray(y, dtype).reshape(len(y), -1)
+        if not np.isfinite(targets).all():
+            raise ValueError(f"Input y contains infinity or a value too large for {dtype!r}.")
         # Each of several quantiles is compared with the same target.
         return np.repeat(targets, self._n_quantiles(), axis=1)
 

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastmlp.estimators._base import BaseMLP
 from fastmlp.estimators.classifier import MLPClassifier
 from fastmlp.estimators.regressor import MLPRegressor
+from fastmlp.training.layer_values import layer_values as values_of_layers
 
 __all__ = ["activation_names", "layer_values", "most_influential", "ours", "split_pipeline"]
 
@@ -104,9 +105,8 @@ def layer_values(network: BaseMLP, X: Floats) -> list[Floats]:
     list of ndarray of shape (n_samples, n_units)
         The inputs, the activations of each hidden layer, and the outputs.
     """
-    n_hidden = len(network.coefs_) - 1
-    hidden = [network.transform(X, layer=layer) for layer in range(n_hidden)]
-    return [X, *hidden, network._outputs(X)]
+    inputs = network._checked_inputs(X)
+    return [X, *values_of_layers(network._layout, network._parameters(), inputs)]
 
 
 def most_influential(weights: Floats, max_units: int) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 import builtins
 import re
+import threading
 import warnings
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.estimators.callbacks import Epoch
+from fastmlp.training import threads
 from tests.estimators.problems import TASKS, make_estimator, make_problem
 
 callback = pytest.importorskip("sklearn.callback")
@@ -279,6 +281,50 @@ def test_callbacks_are_torn_down_after_an_error():
     assert recorder.events[-1] == "teardown"
     # It can be fitted again.
     assert model.fit(X, y).n_iter_ > 1
+
+
+@pytest.mark.parametrize("when", ["own", "sklearn", "setup", "stop"])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_35_whatever_a_callback_does_all_is_torn_down_and_the_model_consistent(solver, when):
+    X, y, _ = make_problem("regression")
+
+    class Failing(Recorder):
+        def setup(self, estimator, context):
+            super().setup(estimator, context)
+            if when == "setup":
+                raise RuntimeError("enough")
+
+        def on_fit_task_end(self, estimator, context, **arguments):
+            super().on_fit_task_end(estimator, context, **arguments)
+            if when == "sklearn" and context.task_id == 1:
+                raise RuntimeError("enough")
+
+    def own(epoch):
+        if when == "own" and epoch.epoch == 2:
+            raise RuntimeError("enough")
+        return when == "stop" and epoch.epoch == 2
+
+    first, last = Recorder(), Failing()
+    model = MLPRegressor(solver=solver, callbacks=[own], n_jobs=2, random_state=0)
+    model.set_callbacks(first, last)
+    n_threads = threading.active_count()
+    if when == "stop":
+        model.fit(X, y)
+    else:
+        with pytest.raises(RuntimeError, match="enough"):
+            model.fit(X, y)
+    assert first.events[-1] == last.events[-1] == "teardown"
+    assert threading.active_count() == n_threads
+    assert threads._shared.reserved == threads._shared.blas_users == 0
+    if when != "setup":
+        expected = MLPRegressor(solver=solver, n_jobs=2, max_iter=2, random_state=0).fit(X, y)
+        np.testing.assert_array_equal(model.predict(X), expected.predict(X))
+        assert (model.n_iter_, model.loss_) == (2, expected.loss_)
+        assert not hasattr(model, "_training")  # it would hold the data
+    # It can be fitted again, and nothing of this is left.
+    anew = MLPRegressor(solver=solver, n_jobs=2, max_iter=5, random_state=0).fit(X, y)
+    again = model.set_callbacks().set_params(callbacks=None, max_iter=5).fit(X, y)
+    np.testing.assert_array_equal(again.predict(X), anew.predict(X))
 
 
 def test_partial_fit_is_no_task():

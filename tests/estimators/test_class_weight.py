@@ -131,7 +131,8 @@ def test_held_out_samples_have_the_weights_of_the_classes_trained_on():
 @pytest.mark.parametrize(
     ("task", "class_weight", "match"),
     [
-        ("binary", {"maybe": 2}, r"The classes, \['no', 'yes'\], are not in class_weight"),
+        ("binary", {"maybe": 2}, r"'maybe'\], of class_weight .* the classes, \['no', 'yes'\]"),
+        ("binary", {"no": 1, "yes": 1, "maybe": 2}, "'maybe'.* not among the classes"),
         ("binary", {"no": -1}, "class_weight must be finite and not negative"),
         ("multiclass", {0: np.nan}, "class_weight must be finite and not negative"),
         ("multiclass", {0: np.inf}, "class_weight must be finite and not negative"),
@@ -139,7 +140,8 @@ def test_held_out_samples_have_the_weights_of_the_classes_trained_on():
         ("multiclass", {0: 0, 10: 0, 20: 0}, "class_weight must contain at least one non-zero"),
         ("multilabel", {0: 1, 1: 2}, "For multi-output, class_weight should be a list of dicts"),
         ("multilabel", [{0: 1}], r"Got 1 element\(s\) while having 3 outputs"),
-        ("multilabel", [{2: 1}, None, None], "are not in class_weight"),
+        ("multilabel", [{2: 1}, None, None], r"The labels, \[2\], of class_weight"),
+        ("multilabel", [{0: 1, 1: 1, 2: 1}, None, None], r"The labels, \[2\], of class_weight"),
         ("multilabel", [{1: -1}, None, None], "class_weight must be finite and not negative"),
     ],
 )

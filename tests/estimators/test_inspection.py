@@ -168,6 +168,19 @@ def test_names_of_the_features_that_come_out():
         model.get_feature_names_out(list("edcba"))
 
 
+def test_only_the_last_hidden_layer_comes_as_a_data_frame():
+    model, X, _, _ = fitted("regression")
+    expected = [model.transform(X, layer=layer) for layer in (0, 1)]
+    model.set_output(transform="pandas")
+    for layer in (1, -1):
+        np.testing.assert_array_equal(model.transform(X, layer=layer), expected[1])
+    for layer in (0, -2):
+        with pytest.raises(ValueError, match=rf"layer={layer} has no names.*set_output"):
+            model.transform(X, layer=layer)
+    model.set_output(transform="default")
+    np.testing.assert_array_equal(model.transform(X, layer=0), expected[0])
+
+
 @pytest.mark.parametrize("estimator", [MLPClassifier(), MLPRegressor()])
 def test_not_fitted(estimator):
     for look in (

@@ -54,7 +54,7 @@ STOCHASTIC, MINI_BATCH, FULL_BATCH = (100_000, 1), (1_000, 200), (300_000, 300_0
         (FULL_BATCH, "lbfgs", False),
     ],
 )
-def test_sigint(workload, solver, early_stopping):
+def test_34_sigint(workload, solver, early_stopping):
     n_samples, batch_size = workload
     options = {
         "solver": solver,

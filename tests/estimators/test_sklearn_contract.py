@@ -285,6 +285,26 @@ def test_convergence_warning():
         fastmlp.MLPClassifier(max_iter=3).fit(*small_problem())
 
 
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_rate_is_that_of_the_first_partial_fit_but_of_each_warm_start(solver):
+    X, y = small_problem()
+    for is_incremental in (True, False):
+        coefs = []
+        for package in PACKAGES:
+            model = package.MLPClassifier(
+                solver=solver, random_state=0, max_iter=2, warm_start=not is_incremental
+            )
+            for rate in (0.01, 0.5):
+                model.set_params(learning_rate_init=rate)
+                if is_incremental:
+                    model.partial_fit(X, y, classes=np.unique(y))
+                else:
+                    model.fit(X, y)
+            coefs.append(model.coefs_[0])
+        np.testing.assert_allclose(*coefs, rtol=1e-7)
+
+
 def test_partial_fit_does_not_warn_of_convergence():
     fastmlp.MLPClassifier(max_iter=1).partial_fit(*small_problem(), classes=[0, 1])
 

@@ -117,6 +117,25 @@ def test_divergence_keeps_the_last_finite_parameters(optimizer, rate, batch_size
     assert replayed.loss_curve == progress.loss_curve
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_only_what_is_finite_is_kept(dtype):
+    largest = np.finfo(dtype).max
+    params = np.array([largest, -largest, 1.0], dtype)  # finite, but their squares are not
+    kept = np.zeros(3, dtype)
+    assert trainer._keep_if_finite(np.inf, params, kept)
+    np.testing.assert_array_equal(kept, params)
+    assert not trainer._keep_if_finite(np.nan, params, kept)
+    for bad in (np.nan, np.inf, -np.inf):
+        for position in range(3):
+            spoilt = params.copy()
+            spoilt[position] = bad
+            assert not trainer._keep_if_finite(1.0, spoilt, kept)
+            spoilt[:] = 1.0
+            spoilt[position] = bad
+            assert not trainer._keep_if_finite(1.0, spoilt, kept)
+    np.testing.assert_array_equal(kept, params)
+
+
 def test_divergence_in_the_first_epoch_keeps_the_initial_parameters():
     problem = make_problem()
     problem.X[3, 1] = np.nan
