@@ -156,9 +156,9 @@ def bench_layer(benchmark: Any, name: str, dtype: str) -> None:
         "forward": (dense_forward, (*shape, FAN_OUT, inputs, weights, biases, outputs)),
         "weights": (
             weight_gradient,
-            (N_ROWS, FAN_IN, *shape[1:], FAN_OUT, one, inputs, outputs, zero, weights),
+            (N_ROWS, FAN_IN, *shape[1:], one, inputs, outputs, zero, weights),
         ),
-        "biases": (bias_gradient, (N_ROWS, FAN_OUT, FAN_OUT, one, outputs, zero, biases)),
+        "biases": (bias_gradient, (N_ROWS, FAN_OUT, one, outputs, zero, biases)),
         "inputs": (input_gradient, (N_ROWS, FAN_IN, *shape[1:], outputs, weights, inputs)),
     }[name]
     group = f"layer {N_ROWS} x {FAN_IN} x {FAN_OUT}, {name}"

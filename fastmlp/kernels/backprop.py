@@ -485,9 +485,9 @@ def backward_pass(network, params, start, n_rows, scale, workspace, noise, posit
 @kernel
 def layer_gradients(
     network, data, samples, first_inputs, layer, start, n_rows, scale, beta, workspace, row,
-    n_inputs, unit, n_units, grads, with_biases,
+    n_inputs, grads, with_biases,
 ):  # fmt: skip
-    """Compute the mean gradient of a block of one layer's weights, and of its biases.
+    """Compute the mean gradient of some rows of one layer's weights, and of its biases.
 
     Parameters
     ----------
@@ -509,21 +509,15 @@ def layer_gradients(
         Read.
     row, n_inputs : int
         Which rows of W, of its fan_in.
-    unit, n_units : int
-        Which columns: all of them where inputs are sparse, and in narrow networks.
     grads : ndarray of shape (n_params,)
         **Overwritten** where these weights and biases are.
     with_biases : bool
-        Whether the biases of these units are wanted.
+        Whether the biases are wanted.
     """
     layers, capacity = network.layers, workspace.capacity
     fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
-    delta = elements_of(
-        workspace.deltas, layers, capacity, layer + 1, start * fan_out + unit,
-        n_rows * fan_out - unit,
-    )  # fmt: skip
-    offset = row * fan_out + unit
-    out = view(grads, layers[layer, WEIGHTS] + offset, n_inputs * fan_out - unit)
+    delta = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
+    out = view(grads, layers[layer, WEIGHTS] + row * fan_out, n_inputs * fan_out)
     if layer == 0 and data.gradient:
         call_sparse_weight_gradient(
             data.gradient, fan_out, row, row + n_inputs, scale, beta, samples,
@@ -537,17 +531,17 @@ def layer_gradients(
             )
         else:
             weight_gradient(
-                n_rows, n_inputs, fan_in, n_units, fan_out, scale, view(a, row, a.size - row),
-                delta, beta, out,
+                n_rows, n_inputs, fan_in, fan_out, scale, view(a, row, a.size - row), delta, beta,
+                out,
             )  # fmt: skip
     if with_biases:
-        out = view(grads, layers[layer, BIASES] + unit, n_units)
+        out = view(grads, layers[layer, BIASES], fan_out)
         if network.narrow.bias_gradient:
             call_bias_gradient(
                 network.narrow.bias_gradient, n_rows, fan_out, scale, beta, delta, out
             )
         else:
-            bias_gradient(n_rows, n_units, fan_out, scale, delta, beta, out)
+            bias_gradient(n_rows, fan_out, scale, delta, beta, out)
 
 
 @kernel

@@ -85,28 +85,26 @@ def _broadcast(n_rows, n_units, fan_out, biases, z):
 
 
 @kernel
-def weight_gradient(n_rows, n_inputs, fan_in, n_units, fan_out, alpha, a, delta, beta, grads):
-    r"""Compute :math:`G \leftarrow \alpha\, a^T \delta + \beta\, G` for a block of the weights.
+def weight_gradient(n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads):
+    r"""Compute :math:`G \leftarrow \alpha\, a^T \delta + \beta\, G` for some rows of the weights.
 
     Parameters
     ----------
-    n_rows : int
-        Rows of `a` and `delta`.
+    n_rows, fan_out : int
+        Shape of `delta`.
     n_inputs, fan_in : int
         How many rows of W, of how many.
-    n_units, fan_out : int
-        How many columns of W, of how many.
     alpha, beta : float
         Scalars of the arrays' dtype.
     a : ndarray
         Inputs of the layer, from the first one of these. Not modified.
-    delta : ndarray
-        Gradient with respect to the pre-activations, from the first of these units. Not modified.
-    grads : ndarray
-        G, from the first weight of the block: **overwritten** in the block.
+    delta : ndarray of shape (n_rows * fan_out,)
+        Gradient with respect to the pre-activations. Not modified.
+    grads : ndarray of shape (n_inputs * fan_out,)
+        **Overwritten.**
     """
     gemm(
-        True, False, n_inputs, n_units, n_rows,
+        True, False, n_inputs, fan_out, n_rows,
         alpha, a, fan_in, delta, fan_out, beta, grads, fan_out,
     )  # fmt: skip
 
@@ -149,28 +147,26 @@ def sparse_weight_gradient(
 
 
 @kernel
-def bias_gradient(n_rows, n_units, fan_out, alpha, delta, beta, grads):
-    r"""Compute :math:`g \leftarrow \alpha \sum_i \delta_i + \beta\, g` for some units.
+def bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
+    r"""Compute :math:`g \leftarrow \alpha \sum_i \delta_i + \beta\, g`.
 
     Parameters
     ----------
-    n_rows : int
-        Rows of `delta`.
-    n_units, fan_out : int
-        How many units, of how many.
+    n_rows, fan_out : int
+        Shape of `delta`.
     alpha, beta : float
         Scalars of the arrays' dtype.
-    delta : ndarray
-        Gradient with respect to the pre-activations, from the first of these units. Not modified.
-    grads : ndarray of shape (n_units,)
+    delta : ndarray of shape (n_rows * fan_out,)
+        Gradient with respect to the pre-activations. Not modified.
+    grads : ndarray of shape (fan_out,)
         **Overwritten.**
     """
     zero = grads.dtype.type(0)
-    for j in range(n_units):
+    for j in range(fan_out):
         grads[j] = zero if beta == zero else beta * grads[j]
     for i in range(n_rows):
-        error = view(delta, i * fan_out, n_units)
-        for j in range(n_units):
+        error = view(delta, i * fan_out, fan_out)
+        for j in range(fan_out):
             grads[j] += alpha * error[j]
 
 

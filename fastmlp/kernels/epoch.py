@@ -68,10 +68,10 @@ def run_batches(
         The threads, each of which calls this with the same arguments but for `thread`.
     thread : int
         Which thread this is, from 0.
-    losses : ndarray of float64, shape (n_shards + n_threads, 8)
-        At [:, 0] the parts of the sum over batches of batch loss times batch rows are **added**:
-        one part per shard for the data, one per thread for the penalty. At [n_shards:, 1] threads
-        tell each other the squares of their gradients.
+    losses : ndarray of float64, shape (n_shards + n_parts, 8)
+        At [:, 0] the summands of the sum over batches of batch loss times batch rows are
+        **added**: one per shard for the data, one per part of the parameters for the penalty. At
+        [n_shards:, 1] threads tell each other the squares of the gradients of their parts.
     """
     for batch in range(first, last):
         begin = batch * batch_size

@@ -1,15 +1,15 @@
 """One step on a batch that is divided into shards, each with a gradient of its own.
 
-Threads share the shards, then the parameters, and meet once in between. Suits networks whose
-parameters are few beside the activations of a batch. Sums are taken in the same order whoever takes
-them: the number of threads does not show in a bit.
+Threads share the shards, then parts of the parameters, and meet once in between. Suits networks
+whose parameters are few beside the activations of a batch. Sums are taken in the same order whoever
+takes them: the number of threads does not show in a bit.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastmlp._jit import kernel
+from fastmlp._jit import inlined_kernel, kernel
 from fastmlp.kernels.backprop import (
     backward_pass,
     first_inputs_of,
@@ -54,8 +54,8 @@ def step_on_shards(
         )  # fmt: skip
         losses[shard, 0] += n_rows / total * loss
     if wait_for_all(team.size, team.barrier):
-        penalty = _update(network, rates, total, step, params, workspace, team, thread)
-        losses[n_shards + thread, 0] += n_rows / total * penalty
+        part, stop = share(team.n_parts, 1, thread, team.size)
+        _update(network, n_rows, rates, total, step, params, workspace, team, part, stop, losses)
 
 
 @kernel
@@ -94,8 +94,7 @@ def _run_shard(
         for layer in range(n_layers):
             layer_gradients(
                 network, data, samples, inputs, layer, row, n_piece, scale, beta, workspace,
-                np.int64(0), layers[layer, UNITS], np.int64(0), layers[layer + 1, UNITS], grads,
-                np.bool_(True),
+                np.int64(0), layers[layer, UNITS], grads, np.bool_(True),
             )  # fmt: skip
         loss += sum_of(view(workspace.terms, row * network.n_terms, n_piece * network.n_terms))
         position += n_piece
@@ -104,32 +103,42 @@ def _run_shard(
 
 
 @kernel
-def _update(network, rates, total, step, params, workspace, team, thread):
-    """Add up the shards' gradients for this thread's slice of the parameters, and update it.
-
-    Returns the penalty on the old weights of the slice.
-    """
-    start, stop = share(params.size, GRAIN, thread, team.size)
+def _update(network, n_rows, rates, total, step, params, workspace, team, part, stop, losses):
+    """Add up the shards' gradients for some parts of the parameters, and update these."""
     grads = view(workspace.gradients, 0, params.size)
+    n_shards, weight = workspace.gradients.size // params.size, n_rows / total
+    first, _, _ = _part_of(network, params, part, team.n_parts)
+    _, _, last = _part_of(network, params, stop - 1, team.n_parts)
     # Always in the same order, whoever does it.
-    for shard in range(1, workspace.gradients.size // params.size):
+    for shard in range(1, n_shards):
         other = view(workspace.gradients, shard * params.size, params.size)
-        for i in range(start, stop):
+        for i in range(first, last):
             grads[i] += other[i]
-    middle = min(max(start, network.n_weights), stop)
-    penalty = add_l1(step, total, grads, params, start, middle - start)
+    for k in range(part, stop):
+        start, middle, _ = _part_of(network, params, k, team.n_parts)
+        penalty = add_l1(step, total, grads, params, start, middle - start)
+        losses[n_shards + k, 0] += weight * penalty
     factor = params.dtype.type(1)
     if step.sum_squares:
         # Everybody adds up everything, so that the sum does not depend on who shares it.
         if not wait_for_all(team.size, team.barrier):
-            return penalty
+            return
         squares = sum_squares(step, total, grads, params, np.int64(0), network.n_weights)
         squares += sum_squares(
             step, np.inf, grads, params, network.n_weights, params.size - network.n_weights
         )
         factor = params.dtype.type(clipping(step, squares))
         if not wait_for_all(team.size, team.barrier):
-            return penalty
-    penalty += update_slice(step, rates, total, factor, grads, params, start, middle - start)
-    update_slice(step, rates, np.inf, factor, grads, params, middle, stop - middle)
-    return penalty
+            return
+    for k in range(part, stop):
+        start, middle, end = _part_of(network, params, k, team.n_parts)
+        penalty = update_slice(step, rates, total, factor, grads, params, start, middle - start)
+        losses[n_shards + k, 0] += weight * penalty
+        update_slice(step, rates, np.inf, factor, grads, params, middle, end - middle)
+
+
+@inlined_kernel
+def _part_of(network, params, part, n_parts):
+    """Return where a part of the parameters starts, where its weights end, and where it does."""
+    start, stop = share(params.size, GRAIN, part, n_parts)
+    return start, min(max(start, network.n_weights), stop), stop

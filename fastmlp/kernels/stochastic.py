@@ -86,7 +86,8 @@ def run_samples(
         _turn(layers, params, turned, np.bool_(False))
     is_last = thread == team.size - 1
     if is_dense:
-        _move_columns(layers, params, scratch, team.size, thread, np.bool_(False))
+        for part in range(thread, team.n_parts, team.size):
+            _move_columns(layers, params, scratch, team.n_parts, part, np.bool_(False))
         _load_block(network, data, order, begin, last, np.int64(0), scratch, thread, is_last)
     # Nobody writes what others still read, nor reads what they have yet to write.
     if not wait_for_all(team.size, team.barrier):
@@ -96,9 +97,10 @@ def run_samples(
         stop = min(begin + BLOCK, last)
         if is_dense:
             # By columns of the weights, which each thread both updates and uses.
-            _update_and_forward_block(
-                layers, n_before, stop - begin, half, scratch, team.size, thread
-            )
+            for part in range(thread, team.n_parts, team.size):
+                _update_and_forward_block(
+                    layers, n_before, stop - begin, half, scratch, team.n_parts, part, thread
+                )
             if not wait_for_all(team.size, team.barrier):
                 return
         if thread == 0:
@@ -130,8 +132,9 @@ def run_samples(
             return
         begin, half, n_before = stop, 1 - half, stop - begin
     if is_dense:
-        _update_block(layers, n_before, 1 - half, scratch, team.size, thread)
-        _move_columns(layers, params, scratch, team.size, thread, np.bool_(True))
+        for part in range(thread, team.n_parts, team.size):
+            _update_block(layers, n_before, 1 - half, scratch, team.n_parts, part, thread)
+            _move_columns(layers, params, scratch, team.n_parts, part, np.bool_(True))
         if not wait_for_all(team.size, team.barrier):
             return
     if thread == 0:
@@ -242,20 +245,20 @@ def _block_inputs(scratch, half, n_features, thread):
 
 
 @inlined_kernel
-def _columns(width, size, thread):
-    """Return the units of the first layer that are a thread's: the first, and how many."""
-    start, stop = share(width, _GRAIN, thread, size)
+def _columns(width, n_parts, part):
+    """Return the units of the first layer that are in a part: the first, and how many."""
+    start, stop = share(width, _GRAIN, part, n_parts)
     return start, stop - start
 
 
 @kernel
-def _move_columns(layers, params, scratch, size, thread, goes_back):
-    """Copy this thread's columns of the first layer's weights to a matrix of their own, or back.
+def _move_columns(layers, params, scratch, n_parts, part, goes_back):
+    """Copy a part's columns of the first layer's weights to a matrix of their own, or back.
 
     Side by side with others', they would share cache lines with them.
     """
     n_features, width = layers[0, UNITS], layers[1, UNITS]
-    column, n_columns = _columns(width, size, thread)
+    column, n_columns = _columns(width, n_parts, part)
     for i in range(n_features):
         there = view(params, i * width + column, n_columns)
         here = view(scratch.columns, n_features * column + i * n_columns, n_columns)
@@ -267,10 +270,10 @@ def _move_columns(layers, params, scratch, size, thread, goes_back):
 
 
 @kernel
-def _update_block(layers, n_rows, half, scratch, size, thread):
+def _update_block(layers, n_rows, half, scratch, n_parts, part, thread):
     """Subtract a whole block of steps from the first layer's weights: ``V -= X' E``."""
     n_features, width = layers[0, UNITS], layers[1, UNITS]
-    column, n_columns = _columns(width, size, thread)
+    column, n_columns = _columns(width, n_parts, part)
     one = scratch.columns.dtype.type(1)
     if n_columns > 0:
         gemm(
@@ -282,12 +285,12 @@ def _update_block(layers, n_rows, half, scratch, size, thread):
 
 
 @kernel
-def _update_and_forward_block(layers, n_before, n_rows, half, scratch, size, thread):
+def _update_and_forward_block(layers, n_before, n_rows, half, scratch, n_parts, part, thread):
     """Apply the steps of the block before, if any, and compute ``X V`` of this one."""
     if n_before > 0:
-        _update_block(layers, n_before, 1 - half, scratch, size, thread)
+        _update_block(layers, n_before, 1 - half, scratch, n_parts, part, thread)
     n_features, width = layers[0, UNITS], layers[1, UNITS]
-    column, n_columns = _columns(width, size, thread)
+    column, n_columns = _columns(width, n_parts, part)
     one, zero = scratch.columns.dtype.type(1), scratch.columns.dtype.type(0)
     if n_columns > 0:
         gemm(

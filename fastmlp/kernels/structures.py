@@ -213,6 +213,9 @@ class Team(NamedTuple):
     ----------
     size : int
         Number of threads.
+    n_parts : int
+        Parts that work is divided into, at least `size`. Rounding depends on them, and not on how
+        many threads there are to work on them.
     shares_layers : int
         1: threads go through each layer of a batch together. 0: they share the shards of a batch,
         each with a gradient of its own, then reduce.
@@ -221,6 +224,7 @@ class Team(NamedTuple):
     """
 
     size: int
+    n_parts: int
     shares_layers: int
     barrier: Integers
 

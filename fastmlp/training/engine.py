@@ -20,6 +20,7 @@ from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
 from fastmlp.kernels.stochastic import run_samples
 from fastmlp.kernels.structures import Data, Step, Team
 from fastmlp.training.data import n_samples_of
+from fastmlp.training.memory import aligned_empty
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.plan import (
     make_plan,
@@ -28,7 +29,12 @@ from fastmlp.training.plan import (
     piece_rows,
     threads_per_sample,
 )
-from fastmlp.training.threads import ThreadTeam, reserve_threads, single_threaded_blas
+from fastmlp.training.threads import (
+    ThreadTeam,
+    parts_of_work,
+    reserve_threads,
+    single_threaded_blas,
+)
 
 __all__ = ["Engine", "OptimizerState", "Predictor"]
 
@@ -77,7 +83,9 @@ class OptimizerState:
             Zeros.
         """
         shape = (OPTIMIZERS[name].n_slots, params.size)
-        return cls(name, np.zeros(shape, params.dtype), np.zeros(1, np.int64))
+        slots = aligned_empty(shape, params.dtype)
+        slots[:] = 0
+        return cls(name, slots, np.zeros(1, np.int64))
 
 
 class Engine:
@@ -208,7 +216,8 @@ class Engine:
                 is_dense=self._data.indptr.size == 0,
                 n_threads=n_threads,
             )
-        self._team = Team(n_threads, int(self._plan.shares_layers), self._threads.barrier)
+        n_parts = max(n_threads, parts_of_work(self._n_jobs, self._useful_threads))
+        self._team = Team(n_threads, n_parts, int(self._plan.shares_layers), self._threads.barrier)
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -242,7 +251,7 @@ class Engine:
         float
             Mean over samples of their batch's loss, penalty included, each before its update.
         """
-        losses = np.zeros((self._plan.n_shards + self._team.size, 8))
+        losses = np.zeros((self._plan.n_shards + self._team.n_parts, 8))
         if self._may_run_samples and rates.max() <= self._largest_rate:
             for first in range(0, self.n_batches, self._samples_per_call):
                 last = min(first + self._samples_per_call, self.n_batches)

@@ -36,6 +36,7 @@ from fastmlp.kernels.structures import (
     Network,
 )
 from fastmlp.training.initialisation import INITIALISATIONS
+from fastmlp.training.memory import aligned_empty
 
 __all__ = ["NetworkLayout"]
 
@@ -225,7 +226,7 @@ class NetworkLayout:
         ndarray of shape (n_params,)
             A new vector.
         """
-        params = np.empty(self.n_params, dtype)
+        params = aligned_empty(self.n_params, dtype)
         for i, pair in enumerate(self.unpack_norms(params)):
             pair[0][:], pair[1][:] = (1, 0) if norms is None else norms[i]
         for views, arrays in zip(self.unpack(params), (coefs, intercepts), strict=True):

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.stochastic import BLOCK
 from fastmlp.kernels.structures import Scratch, Workspace
+from fastmlp.training.memory import aligned_empty
 from fastmlp.training.network import NetworkLayout
 
 __all__ = [
@@ -192,18 +193,18 @@ def make_workspace(
     size = capacity * n_units
     return Workspace(
         capacity=capacity,
-        gathered=np.empty(capacity * layout.units[0] * gathers, dtype),
-        values=np.empty(size, dtype),
-        deltas=np.empty(size * trains, dtype),
-        inputs=np.empty(size * keeps_input, dtype),
-        dropped=np.empty(size * (trains and any(layout.dropout)), dtype),
-        norms=np.empty(
+        gathered=aligned_empty(capacity * layout.units[0] * gathers, dtype),
+        values=aligned_empty(size, dtype),
+        deltas=aligned_empty(size * trains, dtype),
+        inputs=aligned_empty(size * keeps_input, dtype),
+        dropped=aligned_empty(size * (trains and any(layout.dropout)), dtype),
+        norms=aligned_empty(
             capacity * (n_units + layout.n_layers) * (trains and any(layout.norms)), dtype
         ),
-        targets=np.empty(capacity * layout.units[-1] * trains, dtype),
-        terms=np.empty(capacity * layout.units[-1] * trains, dtype),
+        targets=aligned_empty(capacity * layout.units[-1] * trains, dtype),
+        terms=aligned_empty(capacity * layout.units[-1] * trains, dtype),
         weights=np.ones(capacity * trains, dtype),
-        gradients=np.empty(n_shards * layout.n_params, dtype),
+        gradients=aligned_empty(n_shards * layout.n_params, dtype),
     )
 
 
@@ -230,13 +231,13 @@ def make_scratch(
     """
     n_features, width = layout.units[:2]
     return Scratch(
-        inputs=np.empty(n_threads * 2 * BLOCK * n_features * is_dense, dtype),
-        columns=np.empty(n_features * width * is_dense, dtype),
-        products=np.empty(2 * BLOCK * BLOCK, dtype),
-        starts=np.empty(BLOCK * width, dtype),
-        errors=np.empty(BLOCK * width, dtype),
-        linear=np.empty(width, dtype),
-        rows=np.empty(max(layout.units), np.int64),
-        values=np.empty(max(layout.units), dtype),
-        turned=np.empty(layout.n_weights, dtype),
+        inputs=aligned_empty(n_threads * 2 * BLOCK * n_features * is_dense, dtype),
+        columns=aligned_empty(n_features * width * is_dense, dtype),
+        products=aligned_empty(2 * BLOCK * BLOCK, dtype),
+        starts=aligned_empty(BLOCK * width, dtype),
+        errors=aligned_empty(BLOCK * width, dtype),
+        linear=aligned_empty(width, dtype),
+        rows=aligned_empty(max(layout.units), np.int64),
+        values=aligned_empty(max(layout.units), dtype),
+        turned=aligned_empty(layout.n_weights, dtype),
     )

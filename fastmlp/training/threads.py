@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["ThreadTeam", "available_cores", "reserve_threads", "single_threaded_blas"]
+__all__ = [
+    "ThreadTeam", "available_cores", "parts_of_work", "reserve_threads", "single_threaded_blas",
+]  # fmt: skip
 
 
 def available_cores() -> int:
@@ -65,6 +67,29 @@ def _is_worker() -> bool:
         multiprocessing.parent_process() is not None
         or threading.current_thread() is not threading.main_thread()
     )
+
+
+def parts_of_work(n_jobs: int | None, useful: int) -> int:
+    """Return into how many parts a fit divides its work: its threads, were it the only one.
+
+    Sums of other parts are rounded in other ways. A fit that gets fewer threads, because others
+    run, works on the same parts and ends with the same result.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        As for `reserve_threads`.
+    useful : int
+        As for `reserve_threads`.
+
+    Returns
+    -------
+    int
+        At least 1, and at least what `reserve_threads` yields.
+    """
+    cores = available_cores()
+    wanted = cores if n_jobs is None else n_jobs if n_jobs >= 0 else cores + 1 + n_jobs
+    return max(1, min(wanted, useful))
 
 
 @contextlib.contextmanager

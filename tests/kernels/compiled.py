@@ -179,8 +179,8 @@ def sparse_forward(rows, fan_out, indptr, indices, values, weights, biases, z):
 
 
 @callable_from_python
-def weight_gradient(n_rows, n_inputs, fan_in, n_units, fan_out, alpha, a, delta, beta, grads):
-    dense.weight_gradient(n_rows, n_inputs, fan_in, n_units, fan_out, alpha, a, delta, beta, grads)
+def weight_gradient(n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads):
+    dense.weight_gradient(n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads)
 
 
 @callable_from_python
@@ -203,8 +203,8 @@ def sparse_weight_gradient(
 
 
 @callable_from_python
-def bias_gradient(n_rows, n_units, fan_out, alpha, delta, beta, grads):
-    dense.bias_gradient(n_rows, n_units, fan_out, alpha, delta, beta, grads)
+def bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
+    dense.bias_gradient(n_rows, fan_out, alpha, delta, beta, grads)
 
 
 @callable_from_python

@@ -1,0 +1,37 @@
+"""Arrays that begin with a cache line."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["aligned_empty"]
+
+_LINE = 64
+
+
+def aligned_empty(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Return an uninitialised array that begins with a cache line.
+
+    Threads that write to neighbouring columns of a matrix then share no line.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Its shape.
+    dtype : dtype
+        Its type.
+
+    Returns
+    -------
+    ndarray
+        C-contiguous. Views on it have it as their base.
+    """
+    dtype = np.dtype(dtype)
+    size = dtype.itemsize * (shape if isinstance(shape, int) else math.prod(shape))
+    raw = np.empty(size + _LINE, np.uint8)
+    # As a buffer: views on a view of an array would have that array as their base.
+    return np.ndarray(shape, dtype, raw.data, -raw.ctypes.data % _LINE)
