@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Self
 
 import numpy as np
@@ -159,6 +160,12 @@ class BaseMLP(
         """Return what maps labels to the weights of their classes, None without such weights."""
         return None
 
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        """Read the signature of the constructor once: cloning and checking ask again and again."""
+        return list(super()._get_param_names())
+
     # -- fitting ------------------------------------------------------------------------------
 
     def fit(
@@ -270,7 +277,7 @@ class BaseMLP(
             else:
                 self._run_epochs(samples, validation, source, is_incremental, resumed)
             if not is_incremental:
-                self._check_outputs(samples.X)
+                outputs = self._check_outputs(samples.X)
         except DivergenceError:
             self._progress.stop = Stop.DIVERGED
             raise ValueError(
@@ -282,7 +289,7 @@ class BaseMLP(
             self._publish()
         if not is_incremental:
             warn_of_findings(
-                self._layout, self._params, samples.X, samples.targets, n_iter=self.n_iter_
+                self._layout, self._params, samples.X, samples.targets, outputs, self.n_iter_
             )
         return self
 
@@ -315,13 +322,14 @@ class BaseMLP(
         weights = weigh(held_out.sample_weight, weighting, X, y, dtype, "sample_weight_val")
         return Samples(X, y, targets, weights)
 
-    def _check_outputs(self, X: Any) -> None:
-        """Refuse finite weights so large that predictions are not finite, on a few rows."""
+    def _check_outputs(self, X: Any) -> Floats:
+        """Refuse finite weights so large that predictions are not finite; return a few of them."""
         if X.shape[0] > MAX_ROWS:
             X = X[evenly_spaced_rows(X.shape[0])]
         outputs = self._predictor(kernel_data(X, self._params.dtype), n_jobs=1)
         if not np.isfinite(outputs).all():
             raise DivergenceError
+        return outputs
 
     def _validate_data_options(self) -> dict[str, Any]:
         return {}

@@ -1,6 +1,6 @@
 """What a few rows tell about a fit that ended without an error but learned little.
 
-Looking costs one forward pass of a few rows. Which rows does not depend on chance, and nothing of
+Looking costs a forward pass of a few rows. Which rows does not depend on chance, and nothing of
 the model changes.
 """
 
@@ -76,7 +76,7 @@ def evenly_spaced_rows(n_samples: int) -> NDArray[np.int64]:
 
 
 def warn_of_findings(
-    layout: NetworkLayout, params: Floats, X: Any, targets: Floats, n_iter: int
+    layout: NetworkLayout, params: Floats, X: Any, targets: Floats, outputs: Floats, n_iter: int
 ) -> None:
     """Warn of what a few training samples tell about a fit.
 
@@ -90,6 +90,8 @@ def warn_of_findings(
         The training samples, in kernel form.
     targets : ndarray of shape (n_samples, n_targets)
         What they were trained towards.
+    outputs : ndarray of shape (min(n_samples, MAX_ROWS), n_outputs)
+        The network's outputs for them, or for the `evenly_spaced_rows` of more.
     n_iter : int
         Epochs of the fit. After very few nothing is said.
     """
@@ -101,18 +103,18 @@ def warn_of_findings(
         X, targets = X[rows], targets[rows]
     # What overflows here is no finding, and nothing to bother the user with.
     with np.errstate(all="ignore"):
-        for category, message in findings(layout, params, X, targets):
+        for category, message in findings(layout, params, X, targets, outputs):
             warn(message, category)
 
 
 def findings(
-    layout: NetworkLayout, params: Floats, X: Any, targets: Floats
+    layout: NetworkLayout, params: Floats, X: Any, targets: Floats, outputs: Floats
 ) -> Iterator[tuple[type[TrainingWarning], str]]:
     """Yield what is wrong with a network, as some rows show it.
 
     Parameters
     ----------
-    layout, params, X, targets
+    layout, params, X, targets, outputs
         As for `warn_of_findings`; all rows are looked at.
 
     Yields
@@ -122,18 +124,18 @@ def findings(
     message : str
         What was seen and what to do about it.
     """
+    names = layout.activations[:-1]
+    telling = [layer for layer, name in enumerate(names) if name == "relu"]
+    telling += [0] if names and names[0] in _LIMITS else []
     values = X
-    for layer in range(layout.n_layers):
+    for layer in range(max(telling, default=-1) + 1):
         predict = Predictor(*layout.part(layer, layer + 1, params))
         values = predict(kernel_data(values, params.dtype), n_jobs=1)
-        if layer == layout.n_layers - 1:
-            break
-        name = layout.activations[layer]
-        if layer == 0 and name in _LIMITS:
-            yield from _saturation(name, values, X)
-        if name == "relu":
+        if layer == 0 and names[layer] in _LIMITS:
+            yield from _saturation(names[layer], values, X)
+        if names[layer] == "relu":
             yield from _dead_units(layer, values)
-    yield from _constant_predictions(values, targets)
+    yield from _constant_predictions(outputs, targets)
 
 
 def _saturation(
