@@ -14,6 +14,7 @@ from peers import PEERS, Contestant
 
 __all__ = [
     "Ratio",
+    "doubtful_rounds",
     "fastest",
     "find",
     "geometric_mean",
@@ -38,6 +39,33 @@ class Ratio(NamedTuple):
     median: float
     low: float
     high: float
+
+
+def doubtful_rounds(result: dict[str, Any]) -> list[str]:
+    """Return what is to be said of rounds in which two threads had not two cores.
+
+    Parameters
+    ----------
+    result : dict
+        What `compare_peers` wrote.
+
+    Returns
+    -------
+    list of str
+        A sentence for each row that has kept such rounds, after the most repetitions.
+    """
+    sentences = []
+    for row in result["rows"]:
+        rounds = row.get("rounds", [])
+        kept = [max(r["slowdowns"], default=0.0) for r in rounds]
+        n_doubtful = sum(slowdown > result["settings"]["most_slowdown"] for slowdown in kept)
+        if n_doubtful:
+            sentences.append(
+                f"{row['workload']} {row['dtype']}: in {n_doubtful} of {len(rounds)} rounds two "
+                f"threads had not two cores, after {result['settings']['most_repeats']} "
+                "repetitions either."
+            )
+    return sentences
 
 
 def find(row: Row, peer: str, threads: int | None = None) -> list[str]:

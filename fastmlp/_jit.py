@@ -45,6 +45,7 @@ from numba import types
 from numba.core import config, serialize
 from numba.core.compiler import CompileResult
 from numba.core.options import DefaultOptions
+from numba.core.runtime import rtsys
 from numba.extending import overload
 
 __all__ = [
@@ -304,7 +305,10 @@ class _DiskCache:
         CompileResult or None
             What was kept.
         """
-        target_context.refresh()
+        # What loaded code calls. Numba's own cache calls `target_context.refresh()`, which also
+        # registers all that could be compiled: most of the time of a process's first fit. The
+        # compiler does so, too, if it is ever needed.
+        rtsys.initialize(target_context)
         name = self._file_name(signature, target_context.codegen())
         for directory in cache_directories():
             content = _read_trusted(directory / name)

@@ -125,6 +125,36 @@ def test_two_cold_processes_at_once_and_a_third_that_compiles_nothing(tmp_path):
     ]  # fmt: skip
 
 
+# Fits, and after that compiles something of its own that calls kernels.
+FIT_AND_COMPILE = """
+import numpy as np
+from numba.core.base import BaseContext
+
+refresh, n_calls = BaseContext.refresh, 0
+
+def counted(self):
+    global n_calls
+    n_calls += 1
+    refresh(self)
+
+BaseContext.refresh = counted
+from fastmlp import MLPRegressor
+
+X = np.random.RandomState(0).normal(size=(300, 40))
+model = MLPRegressor(solver="sgd", max_iter=5, random_state=0, tol=0, n_iter_no_change=9)
+model.set_params(learning_rate="cosine").fit(X, X[:, 0])
+print(n_calls > 0)
+print(bool(np.allclose(model.to_numba()(X).ravel(), model.predict(X))))
+print(n_calls > 0)
+"""
+
+
+def test_loading_does_not_prepare_the_compiler_which_is_ready_when_it_is_needed(tmp_path):
+    environment = {"FASTMLP_CACHE_DIR": str(tmp_path)}
+    assert run(FIT_AND_COMPILE, PACKAGE.parent, **environment) == ["True", "True", "True"]
+    assert run(FIT_AND_COMPILE, PACKAGE.parent, **environment) == ["False", "True", "True"]
+
+
 @pytest.fixture
 def package_copy(tmp_path):
     return copy_package(tmp_path)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from peers import PEERS, Contestant
-from ratios import Row, fastest, find, geometric_mean, median_seconds, ours, ratio, rows_of
+from ratios import (
+    Row,
+    doubtful_rounds,
+    fastest,
+    find,
+    geometric_mean,
+    median_seconds,
+    ours,
+    ratio,
+    rows_of,
+)
 
 from rendering.markdown import table, three_digits
 
@@ -239,6 +249,7 @@ def failures(result: dict[str, Any]) -> str:
         for key, contestant in row["contestants"].items()
         if contestant["error"]
     ]
+    lines += [f"- {sentence}\n" for sentence in doubtful_rounds(result)]
     stand_ins = sorted({row["workload"] for row in result["rows"] if "stand-in" in row["data"]})
     if stand_ins:
         lines.append(f"- Without Fashion-MNIST, on random images: {', '.join(stand_ins)}.\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Self
 
 import numpy as np
@@ -172,6 +173,12 @@ class BaseMLP(
     def _class_weighting(self, y: Any) -> Callable[[Any], Floats] | None:
         """Return what maps labels to the weights of their classes, None without such weights."""
         return None
+
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        """Read the signature of the constructor once: cloning and checking ask again and again."""
+        return list(super()._get_param_names())
 
     # -- fitting ------------------------------------------------------------------------------
 

@@ -260,7 +260,7 @@ class Engine:
                     self.params, self._workspace, self._scratch, self._team,
                 )  # fmt: skip
                 self._run_together(run_samples, arguments, losses)
-            self._count += self.n_batches
+            self._count[0] += self.n_batches
         else:
             self._run_batches(order, in_order, rates, (seed << 32) + int(self._count[0]), losses)
         data_loss = losses[: self._plan.n_shards, 0].sum() * self._layout.loss_scale
@@ -319,7 +319,7 @@ class Engine:
             per_call = int((last - first) * _SECONDS_PER_CALL / seconds)
             self._batches_per_call = min(max(1, per_call), 8 * self._batches_per_call)
             first = last
-        self._count += int(np.count_nonzero(totals))
+        self._count[0] += np.count_nonzero(totals)
 
 
 class Predictor:

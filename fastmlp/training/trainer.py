@@ -245,7 +245,11 @@ def fit_epochs(
         If the loss is nan or a parameter is not finite. The parameters are then those of the last
         epoch that ended well, or the initial ones.
     """
-    in_order = not shuffle and bool(np.array_equal(order, np.arange(order.size)))
+    # All samples in one step are taken as they lie, whatever their order.
+    taken = np.arange(order.size) if engine.is_whole_batch else order
+    in_order = engine.is_whole_batch or (
+        not shuffle and bool(np.array_equal(order, np.arange(order.size)))
+    )
     finite_params = engine.params.copy()
     if not resumes:
         progress.n_iter, progress.stop = 0, None if max_iter > 0 else Stop.MAX_ITER
@@ -254,15 +258,12 @@ def fit_epochs(
     try:
         while progress.stop is None:
             if shuffle:
-                permutation = np.arange(order.size)
-                random_state.shuffle(permutation)
-                order[:] = order[permutation]
+                # scikit-learn shuffles indices of the old order, and takes it by them. The swaps
+                # do not depend on what is swapped: this is the same.
+                random_state.shuffle(order)
             seed = int(random_state.randint(2**31)) if engine.has_noise else 0
             rates = schedule.rates(engine.n_batches)
-            if engine.is_whole_batch:
-                loss = engine.run_epoch(np.arange(order.size), True, rates, seed)
-            else:
-                loss = engine.run_epoch(order, in_order, rates, seed)
+            loss = engine.run_epoch(taken, in_order, rates, seed)
             if not _keep_if_finite(loss, engine.params, finite_params):
                 engine.params[:] = finite_params
                 progress.stop = Stop.DIVERGED

@@ -2,10 +2,17 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import compare_peers
+import probe
 import pytest
+from machine import usable_processors
 from peers import PEERS
+from rendering.peer_tables import failures
 from rich.console import Console
 from worker import Worker, WorkerError
 from workloads import WORKLOADS
@@ -39,6 +46,56 @@ def test_checks_and_times_every_contestant(tmp_path):
             assert min(contestant["seconds"]) > 0
     assert "sklearn/fit/1" in printed
     assert result["machine"]["packages"]["scikit-learn"]
+
+
+# What the probe says, twice per try of a round; repeats and slowdowns that are kept; and the number
+# of rounds to warn of.
+@pytest.mark.parametrize(
+    ("probes", "rounds", "n_doubtful"),
+    [
+        ([1.0, 1.1] * 2, [(0, [1.0, 1.1])] * 2, 0),
+        ([2.0, 1.0, 1.0, 2.0, 1.1, 1.2, 1.0, 1.0], [(2, [1.1, 1.2]), (0, [1.0, 1.0])], 0),
+        ([2.0, 2.1] * 4 + [1.0, 1.0], [(3, [2.0, 2.1]), (0, [1.0, 1.0])], 1),
+    ],
+)
+def test_a_round_without_two_cores_is_repeated(tmp_path, monkeypatch, probes, rounds, n_doubtful):
+    probes = iter(probes)
+    monkeypatch.setattr(compare_peers, "slowdown_of_two_threads", lambda: next(probes))
+    sample, samples = compare_peers.Comparison._sample, {}
+
+    def noted(self, who, results):
+        answer = sample(self, who, results)
+        samples.setdefault(who.key, []).append(answer["seconds"][0])
+        return answer
+
+    monkeypatch.setattr(compare_peers.Comparison, "_sample", noted)
+    result, printed = run(
+        tmp_path, "--workloads", "tiny", "--peers", "sklearn", "--dtypes", "float32",
+        "--threads", "1", "2", "--rounds", "2",
+    )  # fmt: skip
+    assert next(probes, None) is None
+    row = result["rows"][0]
+    assert row["rounds"] == [{"repeats": n, "slowdowns": kept} for n, kept in rounds]
+    for key, contestant in row["contestants"].items():
+        first, second = rounds[0][0], rounds[0][0] + rounds[1][0] + 1
+        assert contestant["seconds"] == [samples[key][first], samples[key][second]]
+    sentence = "tiny float32: in 1 of 2 rounds two threads had not two cores"
+    assert (sentence in printed) == (n_doubtful > 0)
+    assert (sentence in failures(result)) == (n_doubtful > 0)
+
+
+def test_the_probe_tells_one_core_from_two():
+    script = "import probe; print(probe.slowdown_of_two_threads())"
+    if hasattr(os, "sched_setaffinity"):
+        script = f"import os; os.sched_setaffinity(0, {{{usable_processors()[0]}}}); {script}"
+        least = probe.MOST_SLOWDOWN
+    else:
+        least = 0.0
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(probe.__file__).parent, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert float(done.stdout) > least
 
 
 @pytest.mark.parametrize("name", ["torch", "jax", "replay"])

@@ -27,6 +27,8 @@ PACKAGES = [fastmlp, neural_network]
 
 @parametrize_with_checks([fastmlp.MLPClassifier(), fastmlp.MLPRegressor()])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+# Some checks set no seed: one network in a thousand has that many dead units on their few rows.
+@pytest.mark.filterwarnings("ignore::fastmlp.estimators._diagnostics.DeadUnitsWarning")
 def test_estimator_check(estimator, check):
     try:
         check(estimator)

@@ -1,0 +1,58 @@
+"""Whether two threads run on two cores right now.
+
+Two virtual cores are at times one real core, or another machine's work is in the way. A product of
+two matrices in each of two threads then takes longer than one alone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+__all__ = ["MOST_SLOWDOWN", "slowdown_of_two_threads"]
+
+# With a core each it is 1; two threads that take turns on one core have 2.
+MOST_SLOWDOWN = 1.25
+_SIZE, _PRODUCTS, _REPETITIONS = 256, 40, 5  # fits a core's own cache; some 20 ms
+
+
+def slowdown_of_two_threads() -> float:
+    """Measure how much longer products take in two threads at once than in one alone.
+
+    Returns
+    -------
+    float
+        The median of five tries together, whoever is slower, by the least of five alone.
+    """
+    with threadpool_limits(1, user_api="blas"):
+        pairs = [(_seconds(1), _seconds(2)) for _ in range(_REPETITIONS)]
+    alone, together = zip(*pairs, strict=True)
+    return float(np.median(together) / min(alone))
+
+
+def _seconds(n_threads: int) -> float:
+    """Return the time of the slowest of some threads that all multiply."""
+    start, seconds = threading.Barrier(n_threads), [0.0] * n_threads
+    threads = [
+        threading.Thread(target=_multiply, args=(start, seconds, i)) for i in range(n_threads)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return max(seconds)
+
+
+def _multiply(start: threading.Barrier, seconds: list[float], number: int) -> None:
+    a: Any = np.full((_SIZE, _SIZE), 0.5, np.float32)
+    b, c = a.copy(), np.empty_like(a)
+    np.dot(a, b, out=c)  # loads all into the cache
+    start.wait()
+    began = time.perf_counter()
+    for _ in range(_PRODUCTS):
+        np.dot(a, b, out=c)
+    seconds[number] = time.perf_counter() - began
