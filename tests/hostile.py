@@ -37,7 +37,7 @@ DOCUMENTED = re.compile(
     r"combined with|has 0 sample|not the same as on last call|same classes as in the previous|"
     r"has classes not in|classes must be passed|does not support early_stopping|"
     r"Negative values in data|[Ww]arm_start|inconsistent numbers|should be equal to|"
-    r"Data must not be constant|needs a stochastic solver"
+    r"Data must not be constant|needs a stochastic solver|one element per hidden layer"
 )
 EXPECTED_WARNINGS = re.compile(
     r"Maximum iterations|failed to converge|It is going to be clipped|column-vector y|"

@@ -108,10 +108,10 @@ class FittedMixin:
         if params is None:
             return False
         for array in self.coefs_:
-            if array.base is not params:
+            if array.base is not params.base:
                 return False
         others = (self.intercepts_, *self._norms())
-        return all(array.base is params for arrays in others for array in arrays)
+        return all(array.base is params.base for arrays in others for array in arrays)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to copy or pickle, each parameter once.

@@ -19,6 +19,8 @@ call_normalise_backward = _BACKWARD.caller("Propagate gradients through the norm
 
 # What keeps the quotient finite, as in PyTorch.
 _EPSILON = 1e-5
+# Pre-activations from which on a row is divided by its largest.
+_LARGE = 1e15
 
 
 @_FORWARD.function
@@ -49,8 +51,14 @@ def normalise(n_units, parameters, z, kept):
     share, epsilon = number(1.0 / n_units), number(_EPSILON)
     for i in range(z.size // n_units):
         row = view(z, i * n_units, n_units)
+        largest = number(0)
+        for j in range(n_units):
+            largest = max(largest, abs(row[j]))
+        # Squares must not overflow; what epsilon adds to such numbers is nothing.
+        shrinkage = number(1) if largest < number(_LARGE) else number(1) / largest
         total = number(0)
         for j in range(n_units):
+            row[j] *= shrinkage
             total += row[j]
         mean, total = share * total, number(0)
         for j in range(n_units):
@@ -63,7 +71,7 @@ def normalise(n_units, parameters, z, kept):
             record = view(kept, i * (n_units + 1), n_units + 1)
             for j in range(n_units):
                 record[j] = row[j]
-            record[n_units] = factor
+            record[n_units] = factor * shrinkage
         for j in range(n_units):
             row[j] = scales[j] * row[j] + offsets[j]
 

@@ -51,24 +51,15 @@ def _shares_units(layers, layer, data, n_parts):
 
 
 @inlined_kernel
-def _blocks(by_units, part, stop):
-    """Return how many blocks a thread's parts [part, stop) of a matrix are.
+def _block(n_rows, width, by_units, part, n_parts):
+    """Return a part of a matrix: its first row, rows, first column and columns.
 
-    The rows of several parts are one block: a product of more rows is rounded alike. One of more
-    columns may not be.
+    Parts are never joined: a larger product may be rounded in another way.
     """
-    return stop - part if by_units else 1
-
-
-@inlined_kernel
-def _block(n_rows, width, by_units, k, part, stop, n_parts):
-    """Return block k of a thread's parts: its first row, rows, first column and columns."""
+    start, stop = share(width if by_units else n_rows, GRAIN, part, n_parts)
     if by_units:
-        unit, last = share(width, GRAIN, part + k, n_parts)
-        return np.int64(0), n_rows, unit, last - unit
-    row, _ = share(n_rows, GRAIN, part, n_parts)
-    _, last = share(n_rows, GRAIN, stop - 1, n_parts)
-    return row, last - row, np.int64(0), width
+        return np.int64(0), n_rows, start, stop - start
+    return start, stop - start, np.int64(0), width
 
 
 @kernel
@@ -94,21 +85,18 @@ def step_together(
     last = layers.shape[0] - 2
     grads = view(workspace.gradients, 0, params.size)
     samples = view(order, begin, n_rows)
-    my_row, my_rows, _, _ = _block(n_rows, np.int64(1), np.bool_(False), 0, part, stop, n_parts)
-    load_rows(
-        network, data, view(samples, my_row, my_rows), not in_order and not data.indptr.size,
-        my_row, workspace,
-    )  # fmt: skip
+    gathers = not in_order and not data.indptr.size
+    for k in range(part, stop):
+        row, end = share(n_rows, GRAIN, k, n_parts)
+        load_rows(network, data, view(samples, row, end - row), gathers, row, workspace)
     # Whoever makes a block needs all that others have made before it, unless both are of rows.
     by_units = False
     for layer in range(last + 1):
         was_by_units, by_units = by_units, _shares_units(layers, layer, data, n_parts)
         if (by_units or was_by_units) and not wait_for_all(team.size, team.barrier):
             return
-        for k in range(_blocks(by_units, part, stop)):
-            row, rows, unit, units = _block(
-                n_rows, layers[layer + 1, UNITS], by_units, k, part, stop, n_parts
-            )
+        for k in range(part, stop):
+            row, rows, unit, units = _block(n_rows, layers[layer + 1, UNITS], by_units, k, n_parts)
             inputs = first_inputs_of(
                 network, data, in_order, begin + row, row, rows, workspace.gathered
             )
@@ -116,16 +104,16 @@ def step_together(
                 network, params, data, view(samples, row, rows), inputs, layer, row, rows, unit,
                 units, workspace, noise, row,
             )  # fmt: skip
-    output_delta(network, params, my_row, my_rows, data.n_targets, scale, workspace, grads)
+    for k in range(part, stop):
+        row, end = share(n_rows, GRAIN, k, n_parts)
+        output_delta(network, params, row, end - row, data.n_targets, scale, workspace, grads)
     by_units = False
     for layer in range(last, 0, -1):
         was_by_units, by_units = by_units, _shares_units(layers, layer - 1, data, n_parts)
         if (by_units or was_by_units) and not wait_for_all(team.size, team.barrier):
             return
-        for k in range(_blocks(by_units, part, stop)):
-            row, rows, unit, units = _block(
-                n_rows, layers[layer, UNITS], by_units, k, part, stop, n_parts
-            )
+        for k in range(part, stop):
+            row, rows, unit, units = _block(n_rows, layers[layer, UNITS], by_units, k, n_parts)
             backward_layer(
                 network, params, layer, row, rows, unit, units, scale, workspace, noise, row, grads
             )
@@ -161,13 +149,13 @@ def _update(
         losses[1 + k, 1] = 0.0
     for layer in range(layers.shape[0] - 2, -1, -1):
         fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
-        row, rows, _, _ = _block(fan_in, fan_out, np.bool_(False), 0, part, stop, n_parts)
         with_biases = part <= layer % n_parts < stop
-        layer_gradients(
-            network, data, samples, inputs, layer, np.int64(0), n_rows, scale, zero, workspace,
-            row, rows, grads, with_biases,
-        )  # fmt: skip
         for k in range(part, stop):
+            row, end = share(fan_in, GRAIN, k, n_parts)
+            layer_gradients(
+                network, data, samples, inputs, layer, np.int64(0), n_rows, scale, zero, workspace,
+                row, end - row, grads, layer % n_parts == k,
+            )  # fmt: skip
             start, size = _weights_of(layers, layer, k, n_parts)
             penalty = add_l1(step, total, grads, params, start, size)
             if step.sum_squares:

@@ -28,10 +28,9 @@ def aligned_empty(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any
     Returns
     -------
     ndarray
-        C-contiguous. Views on it have it as their base.
+        C-contiguous. Views on it have the same base, which is not None.
     """
     dtype = np.dtype(dtype)
     size = dtype.itemsize * (shape if isinstance(shape, int) else math.prod(shape))
     raw = np.empty(size + _LINE, np.uint8)
-    # As a buffer: views on a view of an array would have that array as their base.
-    return np.ndarray(shape, dtype, raw.data, -raw.ctypes.data % _LINE)
+    return np.ndarray(shape, dtype, raw, -raw.ctypes.data % _LINE)

@@ -224,7 +224,7 @@ class NetworkLayout:
         Returns
         -------
         ndarray of shape (n_params,)
-            A new vector.
+            A new vector, made by `aligned_empty`.
         """
         params = aligned_empty(self.n_params, dtype)
         for i, pair in enumerate(self.unpack_norms(params)):

@@ -115,6 +115,22 @@ def test_normalisation(n_units, dtype):
     np.testing.assert_allclose(grads[n_units:], 1 + of_offsets / 2, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 1e30), (np.float64, 1e200)])
+def test_normalisation_of_huge_numbers(dtype, size):
+    z = np.random.RandomState(0).normal(size=(4, 30)).astype(dtype)
+    parameters = np.concatenate([np.ones(30), np.zeros(30)]).astype(dtype)
+    results = []
+    for factor in (1e6, size):
+        out, kept = (z * dtype(factor)).ravel(), np.empty(4 * 31, dtype)
+        normalise(30, parameters, out, kept)
+        delta = np.ones(120, dtype)
+        delta[::3] = -1
+        normalise_backward(30, 1, parameters, kept, delta, np.zeros(60, dtype))
+        results.append((out, delta * dtype(factor)))
+    np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(results[1][1], results[0][1], rtol=1e-3, atol=1e-5)
+
+
 # --------------------------------------------------------------------------------------
 # Whole networks
 # --------------------------------------------------------------------------------------
