@@ -62,7 +62,7 @@ gains = {
     name: 100 * (np.array(scores) - accuracy["plain"])
     for name, scores in accuracy.items()
 }
-figure, ax = plt.subplots(figsize=(7, 3))
+_, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 for row, (name, gain) in enumerate(gains.items()):
     ax.plot(gain, np.full(gain.size, row), "o", color="tab:blue", alpha=0.4)
     ax.plot(gain.mean(), row, "|", color="black", markersize=18)
@@ -73,7 +73,6 @@ ax.axvline(0, color="gray", linewidth=0.8)
 ax.set_yticks(range(len(gains)), gains)
 ax.invert_yaxis()
 ax.set_xlabel("difference to the plain network in percentage points")
-figure.tight_layout()
 
 # %%
 # Penalties on the weights do a little harm here, which is worth knowing: elsewhere it is the other
