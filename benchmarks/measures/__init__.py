@@ -14,7 +14,7 @@ from typing import Any
 
 from worker import environment as environment_of_workers
 
-__all__ = ["LIBRARIES", "run_script"]
+__all__ = ["LIBRARIES", "in_turns", "run_script"]
 
 LIBRARIES = {"fastmlp": "fastmlp", "sklearn": "sklearn.neural_network"}
 """The modules that hold ``MLPClassifier``, the first the one that is measured."""
@@ -45,3 +45,31 @@ def run_script(script: str, *arguments: object, **environment: str) -> Any:
         check=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def in_turns(script: str, libraries: list[str], n_seeds: int, **arguments: Any) -> list[Any]:
+    """Let libraries train from several seeds, each time in a process of its own.
+
+    Parameters
+    ----------
+    script : str
+        As for `run_script`; its command line is the library, the seed and what follows.
+    libraries : list of str
+        Which take turns.
+    n_seeds : int
+        From 0.
+    **arguments
+        The rest of the command line, by the names under which results hold it.
+
+    Returns
+    -------
+    list of dict
+        Per seed and library: these, and what the script returned.
+    """
+    return [
+        {"library": library, "seed": seed}
+        | arguments
+        | run_script(script, library, seed, *arguments.values())
+        for seed in range(n_seeds)
+        for library in libraries
+    ]

@@ -13,7 +13,7 @@ import numpy as np
 from machine import usable_processors
 from workloads import ALPHA, LEARNING_RATE, WORKLOADS, Task, make_task
 
-from measures import LIBRARIES, run_script
+from measures import LIBRARIES, in_turns
 
 __all__ = ["measure"]
 
@@ -37,12 +37,7 @@ def measure(is_quick: bool) -> list[dict[str, Any]]:
     """
     libraries = [*LIBRARIES, *(["torch"] if find_spec("torch") else [])]
     target = 0.80 if is_quick else TARGET
-    return [
-        {"library": library, "seed": seed, "target": target}
-        | run_script("accuracy.py", library, seed, target)
-        for seed in range(1 if is_quick else 5)
-        for library in libraries
-    ]
+    return in_turns("accuracy.py", libraries, 1 if is_quick else 5, target=target)
 
 
 def _train(library: str, seed: str, target: str) -> dict[str, Any]:

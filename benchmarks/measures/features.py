@@ -55,7 +55,7 @@ def _ratios(name: str, dtype: str, n_rounds: int) -> dict[str, float]:
     workload = WORKLOADS[name]
     task = make_task(workload, dtype)
     cls = MLPRegressor if workload.loss == "squared" else MLPClassifier
-    # Both are noisy below this: half a tenth of a second.
+    # A fit of some 50 ms.
     max_iter = {"digits": 60, "tabular": 8}[name]
     models = {}
     for feature, parameters in FEATURES.items():

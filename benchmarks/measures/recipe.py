@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from machine import usable_processors
 
-from measures import run_script
+from measures import in_turns
 
 __all__ = ["measure"]
 
@@ -43,12 +43,7 @@ def measure(is_quick: bool) -> list[dict[str, Any]]:
     """
     libraries = ["fastmlp", *(["torch"] if find_spec("torch") else [])]
     epochs = 1 if is_quick else EPOCHS
-    return [
-        {"library": library, "seed": seed, "epochs": epochs}
-        | run_script("recipe.py", library, seed, epochs)
-        for seed in range(1 if is_quick else 5)
-        for library in libraries
-    ]
+    return in_turns("recipe.py", libraries, 1 if is_quick else 5, epochs=epochs)
 
 
 def _run(library: str, seed: str, epochs: str) -> dict[str, Any]:

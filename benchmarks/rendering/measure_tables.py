@@ -187,10 +187,7 @@ def accuracy(result: Any) -> str:
     str
         Markdown.
     """
-    runs: dict[str, list[Any]] = {}
-    for run in result:
-        runs.setdefault(run["library"], []).append(run)
-    medians = {name: np.median([run["seconds"] for run in rs]) for name, rs in runs.items()}
+    runs, medians = _by_library(result)
     return table(
         [
             f"{result[0]['target']:.0%} of the test images",
@@ -202,7 +199,7 @@ def accuracy(result: Any) -> str:
         (
             [
                 LIBRARIES[name],
-                three_digits(float(medians[name])),
+                three_digits(medians[name]),
                 _range([run["epochs"] for run in rs], "d"),
                 _range([run["accuracy"] for run in rs], ".4f"),
                 f"{medians[name] / medians['fastmlp']:.2f}×",
@@ -249,10 +246,7 @@ def recipe(result: Any) -> str:
     str
         Markdown.
     """
-    runs: dict[str, list[Any]] = {}
-    for run in result:
-        runs.setdefault(run["library"], []).append(run)
-    medians = {name: np.median([run["seconds"] for run in rs]) for name, rs in runs.items()}
+    runs, medians = _by_library(result)
     accuracies = {name: [100 * run["accuracy"] for run in rs] for name, rs in runs.items()}
     return table(
         [
@@ -267,7 +261,7 @@ def recipe(result: Any) -> str:
                 LIBRARIES[name],
                 f"{np.mean(accuracies[name]):.2f}",
                 f"{np.std(accuracies[name], ddof=1):.2f}" if len(accuracies[name]) > 1 else "",
-                three_digits(float(medians[name])),
+                three_digits(medians[name]),
                 f"{medians[name] / medians['fastmlp']:.2f}×",
             ]
             for name in runs
@@ -306,6 +300,15 @@ def _share(ratios: list[float]) -> str:
     """Return by how many percent something takes longer."""
     low, middle, high = 100 * (np.percentile(ratios, [25, 50, 75]) - 1)
     return f"{middle:.1f} ({low:.1f}–{high:.1f})"
+
+
+def _by_library(result: list[Any]) -> tuple[dict[str, list[Any]], dict[str, float]]:
+    """Return the runs of each library, and their median seconds."""
+    runs: dict[str, list[Any]] = {}
+    for run in result:
+        runs.setdefault(run["library"], []).append(run)
+    seconds = {name: [run["seconds"] for run in rs] for name, rs in runs.items()}
+    return runs, {name: float(np.median(times)) for name, times in seconds.items()}
 
 
 def _range(values: list[Any], form: str) -> str:

@@ -18,6 +18,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import validate_data
 
 from fastmlp.estimators._after_epoch import watched
+from fastmlp.estimators._clashes import refuse_clashes
 from fastmlp.estimators._diagnostics import Look, look_at, warn_of_findings
 from fastmlp.estimators._exchange import ExchangeMixin
 from fastmlp.estimators._fitted import FittedMixin, in_kernel_form
@@ -35,7 +36,6 @@ from fastmlp.estimators._sklearn_callbacks import CallbackSupportMixin, with_cal
 from fastmlp.estimators._validation import (
     Constraint,
     parameter_constraints,
-    refuse_clashes,
     validate_activation_slopes,
     validate_activations,
     validate_custom_functions,

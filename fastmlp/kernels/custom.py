@@ -26,8 +26,8 @@ from fastmlp._linking import Interface, LinkedFunction
 from fastmlp.kernels.activations import ACTIVATION, DERIVATIVE, Activation
 from fastmlp.kernels.derivative_check import check_derivative
 from fastmlp.kernels.digest import digest_of
-from fastmlp.kernels.functions import check_signature, inlined, unique_name, why_not
 from fastmlp.kernels.losses import LOSS, Loss, apply_weights, loss_and_delta
+from fastmlp.kernels.user_functions import check_signature, inlined, unique_name, why_not
 
 __all__ = ["CompilationError", "CustomActivation", "CustomLoss"]
 

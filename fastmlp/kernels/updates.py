@@ -86,9 +86,12 @@ def clipping(step, squares):
     Returns
     -------
     float
-        At most 1; nan where the gradient is.
+        At most 1; nan where the gradient is, or where its norm overflows: a step of length 0
+        would hide that.
     """
     norm = np.sqrt(squares)
+    if norm == np.inf:
+        return np.nan
     return 1.0 if norm <= step.max_norm else step.max_norm / norm
 
 
