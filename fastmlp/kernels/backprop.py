@@ -230,7 +230,7 @@ def runs(n_rows, n_units, width):
     return n_rows, n_units
 
 
-@kernel
+@inlined_kernel
 def forward_layer(
     network, params, data, samples, first_inputs, layer, start, n_rows, unit, n_units, workspace,
     noise, position,
@@ -401,7 +401,7 @@ def _turn(transpose, n_rows, n_columns, matrix, room):
         matrix[i] = room[i]
 
 
-@kernel
+@inlined_kernel
 def backward_layer(
     network, params, layer, start, n_rows, unit, n_units, scale, workspace, noise, position,
     layer_grads,

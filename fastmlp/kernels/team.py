@@ -118,6 +118,8 @@ def share(total, grain, part, parts):
     start, stop : int
         The range; the shares cover [0, total) without overlap.
     """
+    if parts == 1:  # without divisions, which tiny networks would feel
+        return 0, total
     grains = (total + grain - 1) // grain
     start = grains * part // parts * grain
     stop = grains * (part + 1) // parts * grain
