@@ -34,16 +34,18 @@ from fastmlp.kernels.structures import (
     DERIVE_DROP,
     DERIVE_NORM,
     DROP,
+    DROPPED,
     FORWARD,
-    KEEPS_INPUT,
+    INPUTS,
     NORM,
     NORMALISE,
+    NORMS,
     SLOPE,
     THRESHOLD,
     UNITS,
     WEIGHTS,
     elements_of,
-    norms_of,
+    kept_of,
     rows_of,
 )
 from fastmlp.kernels.views import view
@@ -55,7 +57,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@kernel
+@inlined_kernel
 def load_rows(network, data, samples, gathers, start, workspace):
     """Copy samples into rows of the workspace.
 
@@ -147,14 +149,14 @@ def activate_layer(network, params, layer, first, size, workspace):
     first, size : int
         Elements of the layer's matrices.
     workspace : Workspace
-        **Overwritten** in these elements of its values, and of its inputs if a derivative will need
+        **Overwritten** in these elements of its values, which are kept if a derivative will need
         them.
     """
     layers, capacity = network.layers, workspace.capacity
     z = elements_of(workspace.values, layers, capacity, layer + 1, first, size)
-    if layers[layer, KEEPS_INPUT] and workspace.inputs.size:
-        kept = elements_of(workspace.inputs, layers, capacity, layer + 1, first, size)
-        for i in range(size):
+    if layers[layer, INPUTS] >= 0:
+        kept = kept_of(workspace.kept, capacity, layers[layer, INPUTS], first, size)
+        for i in range(kept.size):
             kept[i] = z[i]
     activate(layers[layer, FORWARD], layers[layer + 1, UNITS], _slope(network, params, layer), z)
 
@@ -184,8 +186,8 @@ def derive_layer(network, params, layer, first, size, scale, workspace, slope_gr
     a = elements_of(workspace.values, layers, capacity, layer + 1, first, size)
     delta = elements_of(workspace.deltas, layers, capacity, layer + 1, first, size)
     z = a
-    if layers[layer, KEEPS_INPUT]:
-        z = elements_of(workspace.inputs, layers, capacity, layer + 1, first, size)
+    if layers[layer, INPUTS] >= 0:
+        z = kept_of(workspace.kept, capacity, layers[layer, INPUTS], first, size)
         offset = layers[layer, SLOPE]
         if offset >= 0:
             slope_grads[offset] += scale * slope_gradient(z, delta)
@@ -205,7 +207,11 @@ def _inputs_of(layers, layer, first_inputs, start, n_rows, workspace):
     if layer == 0:
         return first_inputs
     if layers[layer - 1, DROP]:
-        return rows_of(workspace.dropped, layers, workspace.capacity, layer, start, n_rows)
+        units = layers[layer, UNITS]
+        return kept_of(
+            workspace.kept, workspace.capacity, layers[layer - 1, DROPPED], start * units,
+            n_rows * units,
+        )  # fmt: skip
     return rows_of(workspace.values, layers, workspace.capacity, layer, start, n_rows)
 
 
@@ -286,7 +292,13 @@ def forward_layer(
             fan_out,
             view(params, layers[layer, NORM], 2 * fan_out),
             z,
-            norms_of(workspace.norms, layers, capacity, layer + 1, start, n_rows),
+            kept_of(
+                workspace.kept,
+                capacity,
+                layers[layer, NORMS],
+                start * (fan_out + 1),
+                n_rows * (fan_out + 1),
+            ),
         )
     if layer == layers.shape[0] - 2:
         return
@@ -299,11 +311,11 @@ def forward_layer(
                 layers[layer, DROP], noise, layer, (position - start) * fan_out + run,
                 layers[layer, THRESHOLD],
                 elements_of(workspace.values, layers, capacity, layer + 1, run, size),
-                elements_of(workspace.dropped, layers, capacity, layer + 1, run, size),
+                kept_of(workspace.kept, capacity, layers[layer, DROPPED], run, size),
             )  # fmt: skip
 
 
-@kernel
+@inlined_kernel
 def forward_pass(
     network, params, data, samples, first_inputs, start, n_rows, workspace, noise, position
 ):
@@ -458,13 +470,19 @@ def backward_layer(
             fan_in,
             scale,
             view(params, offset, 2 * fan_in),
-            norms_of(workspace.norms, layers, capacity, layer, start, n_rows),
+            kept_of(
+                workspace.kept,
+                capacity,
+                layers[layer - 1, NORMS],
+                start * (fan_in + 1),
+                n_rows * (fan_in + 1),
+            ),
             delta,
             view(layer_grads, offset, 2 * fan_in),
         )
 
 
-@kernel
+@inlined_kernel
 def backward_pass(network, params, start, n_rows, scale, workspace, noise, position, layer_grads):
     """Propagate the output's delta to every hidden layer.
 

@@ -131,8 +131,7 @@ def predict(
     capacity = values.size // n_units
     nowhere = view(values, 0, 0)
     workspace = Workspace(
-        capacity, nowhere, values, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere,
-        nowhere,
+        capacity, nowhere, values, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere
     )  # fmt: skip
     network = Network(layers, slopes, 0, 0, nowhere, 0, 0, NOT_NARROW)
     data = Data(X, indptr, indices, nowhere, 0, nowhere, sparse_forward, 0)

@@ -17,7 +17,7 @@ from fastmlp.kernels.narrow import Narrow
 from fastmlp.kernels.views import view
 
 __all__ = [
-    "Data", "Network", "Scratch", "Step", "Team", "Workspace", "elements_of", "norms_of", "rows_of",
+    "Data", "Network", "Scratch", "Step", "Team", "Workspace", "elements_of", "kept_of", "rows_of",
 ]  # fmt: skip
 
 Floats = NDArray[np.floating]
@@ -25,10 +25,10 @@ Integers = NDArray[np.int64]
 
 # Columns of Network.layers.
 (
-    UNITS, START, WEIGHTS, BIASES, FORWARD, BACKWARD, KEEPS_INPUT, IS_SPARSE, SLOPE,
-    NORM, NORMALISE, DERIVE_NORM, DROP, DERIVE_DROP, THRESHOLD,
-) = range(15)  # fmt: skip
-N_COLUMNS = 15
+    UNITS, START, WEIGHTS, BIASES, FORWARD, BACKWARD, IS_SPARSE, SLOPE, NORM, NORMALISE,
+    DERIVE_NORM, DROP, DERIVE_DROP, THRESHOLD, INPUTS, DROPPED, NORMS,
+) = range(17)  # fmt: skip
+N_COLUMNS = 17
 
 
 class Network(NamedTuple):
@@ -36,15 +36,17 @@ class Network(NamedTuple):
 
     Attributes
     ----------
-    layers : ndarray of int64, shape (L + 1, 15)
+    layers : ndarray of int64, shape (L + 1, 17)
         Row l is about layer l, the inputs being layer 0: UNITS, its width; START, the units of the
         hidden layers before it. And about the layer of weights that leads from it to the next:
         WEIGHTS and BIASES, where they start in the flat parameter vector; FORWARD and BACKWARD,
-        the addresses of what follows and of its derivative; KEEPS_INPUT, 1 where the latter needs
-        the pre-activation; IS_SPARSE, 1 where it is 0 wherever the activation is; SLOPE, where a
-        learned slope is in the parameter vector, or -1; NORM, where scales and offsets of a
-        normalisation are, NORMALISE and DERIVE_NORM, its addresses, 0 where there is none; DROP,
-        DERIVE_DROP and THRESHOLD, addresses and threshold of the dropout, likewise.
+        the addresses of what follows and of its derivative; IS_SPARSE, 1 where the latter is 0
+        wherever the activation is; SLOPE, where a learned slope is in the parameter vector, or -1;
+        NORM, where scales and offsets of a normalisation are, NORMALISE and DERIVE_NORM, its
+        addresses, 0 where there is none; DROP, DERIVE_DROP and THRESHOLD, addresses and threshold
+        of the dropout, likewise; INPUTS, DROPPED and NORMS, where in `Workspace.kept` there are
+        pre-activations that the derivative needs, activations after dropout, and what the
+        derivative of the normalisation needs: numbers per row before them, or -1.
     slopes : ndarray of float, shape (L,)
         Fixed slope parameter of each activation.
     n_weights : int
@@ -111,15 +113,11 @@ class Workspace(NamedTuple):
         Rows of a batch that fit.
     gathered : ndarray of shape (capacity * n_features,) or (0,)
         Dense inputs of a batch whose samples are not next to each other.
-    values, deltas, inputs, dropped : ndarray of shape (capacity * units of all layers but the \
-            inputs,)
+    values, deltas : ndarray of shape (capacity * units of all layers but the inputs,)
         Per layer of the network, a matrix of `capacity` rows, which `rows_of` finds: activations;
-        gradients of the loss with respect to the pre-activations; pre-activations that were kept;
-        activations after dropout. Prediction needs `values` only; `inputs` and `dropped` are empty
-        where no layer keeps its input or has dropout.
-    norms : ndarray of shape (capacity * (units of all layers but the inputs + L),) or (0,)
-        Per layer, what the derivative of its normalisation needs of each row, which `norms_of`
-        finds.
+        gradients of the loss with respect to the pre-activations. Prediction needs `values` only.
+    kept : ndarray of shape (capacity * what is kept of a row,) or (0,)
+        What the backward pass needs besides: matrices of `capacity` rows, which `kept_of` finds.
     targets, terms : ndarray of shape (capacity * n_outputs,)
         Targets of a batch, and its terms of the loss.
     weights : ndarray of shape (capacity,)
@@ -132,9 +130,7 @@ class Workspace(NamedTuple):
     gathered: Floats
     values: Floats
     deltas: Floats
-    inputs: Floats
-    dropped: Floats
-    norms: Floats
+    kept: Floats
     targets: Floats
     terms: Floats
     weights: Floats
@@ -236,7 +232,7 @@ def elements_of(matrices, layers, capacity, layer, first, size):
     Parameters
     ----------
     matrices : ndarray
-        Values, deltas, inputs or dropped of a `Workspace`.
+        Values or deltas of a `Workspace`.
     layers : ndarray
         Of the `Network`.
     capacity : int
@@ -261,7 +257,7 @@ def rows_of(matrices, layers, capacity, layer, start, n_rows):
     Parameters
     ----------
     matrices : ndarray
-        Values, deltas, inputs or dropped of a `Workspace`.
+        Values or deltas of a `Workspace`.
     layers : ndarray
         Of the `Network`.
     capacity : int
@@ -281,29 +277,25 @@ def rows_of(matrices, layers, capacity, layer, start, n_rows):
 
 
 @view_kernel
-def norms_of(norms, layers, capacity, layer, start, n_rows):
-    """Return what was kept of the normalisation of some rows of a layer as a 1-D view.
+def kept_of(kept, capacity, before, first, size):
+    """Return elements of what was kept of a layer as a 1-D view.
 
     Parameters
     ----------
-    norms : ndarray
+    kept : ndarray
         Of a `Workspace`.
-    layers : ndarray
-        Of the `Network`.
     capacity : int
         Rows of each matrix.
-    layer : int
-        Layer, from 1.
-    start, n_rows : int
-        The rows.
+    before : int
+        Where the matrix is: INPUTS, DROPPED or NORMS of the layer.
+    first, size : int
+        The elements, row by row.
 
     Returns
     -------
-    ndarray of shape (n_rows * (units + 1),) or (0,)
-        A view; empty where `norms` is.
+    ndarray of shape (size,) or (0,)
+        A view; empty where nothing is kept, as in prediction.
     """
-    width = layers[layer, UNITS] + 1
-    if not norms.size:
-        return norms
-    first = capacity * (layers[layer, START] + layer - 1)
-    return view(norms, first + start * width, n_rows * width)
+    if not kept.size:
+        return kept
+    return view(kept, capacity * before + first, size)

@@ -22,12 +22,14 @@ from fastmlp.kernels.structures import (
     DERIVE_DROP,
     DERIVE_NORM,
     DROP,
+    DROPPED,
     FORWARD,
+    INPUTS,
     IS_SPARSE,
-    KEEPS_INPUT,
     N_COLUMNS,
     NORM,
     NORMALISE,
+    NORMS,
     SLOPE,
     START,
     THRESHOLD,
@@ -118,6 +120,21 @@ class NetworkLayout:
     def normalised(self) -> tuple[int, ...]:
         """Which layers of weights have normalised pre-activations."""
         return tuple(i for i, is_normalised in enumerate(self.norms) if is_normalised)
+
+    @cached_property
+    def _kept_widths(self) -> list[tuple[int, int, int]]:
+        """How many inputs of an activation, outputs of a dropout and numbers of a norm are kept."""
+        widths = []
+        for layer, (name, width) in enumerate(zip(self.activations, self.units[1:], strict=True)):
+            drops, is_normalised = any(self.dropout[layer : layer + 1]), layer in self.normalised
+            keeps_input = ACTIVATIONS[name].keeps_input
+            widths.append((width * keeps_input, width * drops, (width + 1) * is_normalised))
+        return widths
+
+    @property
+    def n_kept(self) -> int:
+        """Numbers per sample that the backward pass needs besides activations and deltas."""
+        return sum(map(sum, self._kept_widths))
 
     @property
     def loss_scale(self) -> float:
@@ -356,11 +373,13 @@ class NetworkLayout:
         rows = [ACTIVATIONS[name] for name in self.activations]
         layers[:-1, FORWARD] = [row.forward.address(dtype) for row in rows]
         layers[:-1, IS_SPARSE] = [row.is_sparse for row in rows]
-        layers[:-1, KEEPS_INPUT] = [row.keeps_input for row in rows]
         layers[:, SLOPE] = -1
         first_slope = self.n_params - len(self.learned_slopes)
         for position, layer in enumerate(self.learned_slopes):
             layers[layer, SLOPE] = first_slope + position
+        kept = self._kept_widths
+        before = _exclusive_sums([width for widths in kept for width in widths])
+        layers[:-1, [INPUTS, DROPPED, NORMS]] = np.where(kept, before.reshape(-1, 3), -1)
         start = self.n_weights + sum(self.units[1:])
         for layer in self.normalised:
             layers[layer, NORM] = start

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.stochastic import BLOCK
 from fastmlp.kernels.structures import Scratch, Workspace
 from fastmlp.training.memory import aligned_empty
@@ -188,19 +187,13 @@ def make_workspace(
         Uninitialised buffers.
     """
     trains = n_shards > 0
-    keeps_input = trains and any(ACTIVATIONS[name].keeps_input for name in layout.activations)
-    n_units = sum(layout.units[1:])
-    size = capacity * n_units
+    size = capacity * sum(layout.units[1:])
     return Workspace(
         capacity=capacity,
         gathered=aligned_empty(capacity * layout.units[0] * gathers, dtype),
         values=aligned_empty(size, dtype),
         deltas=aligned_empty(size * trains, dtype),
-        inputs=aligned_empty(size * keeps_input, dtype),
-        dropped=aligned_empty(size * (trains and any(layout.dropout)), dtype),
-        norms=aligned_empty(
-            capacity * (n_units + layout.n_layers) * (trains and any(layout.norms)), dtype
-        ),
+        kept=aligned_empty(capacity * layout.n_kept * trains, dtype),
         targets=aligned_empty(capacity * layout.units[-1] * trains, dtype),
         terms=aligned_empty(capacity * layout.units[-1] * trains, dtype),
         weights=np.ones(capacity * trains, dtype),
