@@ -4,7 +4,7 @@ Three kinds of compiled functions exist:
 
 `kernel` and `inlined_kernel`
     Ordinary compiled functions. They are never cached by themselves and cannot be called from
-    Python: Numba compiles them into whatever calls them.
+    Python: Numba compiles them into whatever calls them (see `_lowering`).
 `entry_point`
     The few functions that Python calls, kept on disk.
 `separately_compiled`
@@ -48,6 +48,8 @@ from numba.core.options import DefaultOptions
 from numba.core.runtime import rtsys
 from numba.extending import overload
 
+from fastmlp._lowering import COMPILER_OF_KERNELS
+
 __all__ = [
     "CacheWarning", "by_precision", "cache_directories", "entry_point", "inlined_kernel", "kernel",
     "python_version", "separately_compiled", "user_function", "view_kernel",
@@ -69,21 +71,22 @@ _COUNTED, _UNCOUNTED = (
 )
 # Kernels are called by kernels only. Wrappers for Python and C would double the compilation time.
 _INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_KERNEL: dict[str, Any] = {**_INNER, "pipeline_class": COMPILER_OF_KERNELS}
 
-kernel = numba.njit(fastmath=_FAST, **_INNER, **_UNCOUNTED)
+kernel = numba.njit(fastmath=_FAST, **_KERNEL, **_UNCOUNTED)
 """Compile a kernel; for one that contains the loops."""
 
-inlined_kernel = numba.njit(fastmath=_FAST, forceinline=True, **_INNER, **_UNCOUNTED)
+inlined_kernel = numba.njit(fastmath=_FAST, forceinline=True, **_KERNEL, **_UNCOUNTED)
 """Compile a kernel that LLVM merges into its callers; for a few lines that are called often.
 
 Numba's own ``inline="always"`` copies the kernel at every call before its types are known, which
 takes three times as long to compile as the call.
 """
 
-view_kernel = numba.njit(fastmath=_FAST, forceinline=True, **_INNER, **_COUNTED)
+view_kernel = numba.njit(fastmath=_FAST, forceinline=True, **_KERNEL, **_COUNTED)
 """Compile an inlined kernel that returns a view, for which Numba must count references."""
 
-user_function = numba.njit(fastmath=_EXACT, forceinline=True, **_INNER, **_UNCOUNTED)
+user_function = numba.njit(fastmath=_EXACT, forceinline=True, **_KERNEL, **_UNCOUNTED)
 """Compile a function of the user's, inlined. Its additions keep their order."""
 
 
@@ -179,7 +182,7 @@ def by_precision(single: Callable[..., Any], double: Callable[..., Any]) -> Call
     def choose(x):  # type: ignore[no-untyped-def]  # Numba compares it with the implementation's
         return single if x == types.float32 else double
 
-    overload(switch, jit_options={"fastmath": _EXACT, "forceinline": True, **_INNER})(choose)
+    overload(switch, jit_options={"fastmath": _EXACT, "forceinline": True, **_KERNEL})(choose)
     switch.__name__ = single.__name__.removesuffix("_single")
     switch.__doc__ = single.__doc__
     return switch

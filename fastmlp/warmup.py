@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from fastmlp._linking import LINKED_FUNCTIONS
 from fastmlp.estimators.regressor import MLPRegressor
-from fastmlp.kernels.epoch import run_batches
+from fastmlp.kernels.epoch import predict
 
 __all__ = ["cache_directory", "warm_up"]
 
@@ -31,9 +31,9 @@ def warm_up() -> Iterator[tuple[str, float]]:
     """
     for dtype in (np.float64, np.float32):
         name = np.dtype(dtype).name
-        for batch_size, what in ((2, "batches"), (1, "single samples")):
+        for what, hidden, batch_size in _KINDS_OF_TRAINING:
             started = time.perf_counter()
-            model = _fitted(dtype, batch_size)
+            model = _fitted(dtype, hidden, batch_size)
             yield f"training by {what}, {name}", time.perf_counter() - started
         started = time.perf_counter()
         model.predict(np.zeros((1, 2), dtype))
@@ -45,10 +45,18 @@ def warm_up() -> Iterator[tuple[str, float]]:
         yield f"{what}, {name}", time.perf_counter() - started
 
 
-def _fitted(dtype: DTypeLike, batch_size: int) -> MLPRegressor:
+# Each takes another entry point: see `fastmlp.training.plan`.
+_KINDS_OF_TRAINING = (
+    ("batches through wide layers", 100, 2),
+    ("batches through narrow layers", 2, 2),
+    ("single samples", 2, 1),
+)
+
+
+def _fitted(dtype: DTypeLike, hidden: int, batch_size: int) -> MLPRegressor:
     X = np.array([[0, 1], [1, 0], [1, 1], [0, 0]], dtype)
     model = MLPRegressor(
-        hidden_layer_sizes=(2,), solver="sgd", momentum=0, batch_size=batch_size, random_state=0
+        hidden_layer_sizes=hidden, solver="sgd", momentum=0, batch_size=batch_size, random_state=0
     )
     return model.partial_fit(X, X[:, 0])
 
@@ -61,4 +69,4 @@ def cache_directory() -> str:
     str
         Its path, whether or not it could be written.
     """
-    return str(run_batches.stats.cache_path)
+    return str(predict.stats.cache_path)

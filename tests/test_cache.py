@@ -90,12 +90,15 @@ from sklearn.exceptions import ConvergenceWarning
 warnings.simplefilter("ignore", ConvergenceWarning)
 X = np.random.RandomState(0).normal(size=(50, 4))
 y = X[:, 0] * X[:, 1]
-for options in ({}, {"solver": "sgd", "momentum": 0, "batch_size": 1}):
-    model = MLPRegressor(hidden_layer_sizes=8, max_iter=5, random_state=0, **options).fit(X, y)
+single = {"solver": "sgd", "momentum": 0, "batch_size": 1}
+for options in ({"hidden_layer_sizes": 8}, {"hidden_layer_sizes": 80}, single):
+    model = MLPRegressor(max_iter=5, random_state=0, **options).fit(X, y)
     print(model.predict(X)[:10].tolist())
 
 from fastmlp.kernels import epoch, stochastic
-dispatchers = [epoch.run_batches, epoch.predict, stochastic.run_samples]
+dispatchers = [
+    epoch.run_batches_together, epoch.run_batches_on_shards, epoch.predict, stochastic.run_samples
+]
 print(counter.count)
 print([sum(dispatcher.stats.cache_misses.values()) for dispatcher in dispatchers])
 print([sum(dispatcher.stats.cache_hits.values()) for dispatcher in dispatchers])
@@ -115,13 +118,14 @@ def test_two_cold_processes_at_once_and_a_third_that_compiles_nothing(tmp_path):
         assert all(m + h == 1 for m, h in zip(eval(misses), eval(hits), strict=True))
 
     *predictions, n_compiled, misses, hits = run(FIT_AND_PREDICT, PACKAGE.parent, **environment)
-    assert (n_compiled, misses, hits) == ("0", "[0, 0, 0]", "[1, 1, 1]")
-    assert predictions == first[:2] == second[:2]
+    assert (n_compiled, misses, hits) == ("0", "[0, 0, 0, 0]", "[1, 1, 1, 1]")
+    assert predictions == first[:3] == second[:3]
     # One file per compiled function, whoever came first, and no remains of writing them.
     assert sorted(path.name.partition("-")[0] for path in (tmp_path / "fastmlp").iterdir()) == [
         "adam", "identity", "identity_derivative", "narrow_bias_gradient", "narrow_forward",
         "narrow_input_gradient", "narrow_weight_gradient", "predict", "relu", "relu_derivative",
-        "run_batches", "run_samples", "sgd", "squared_error", "transpose",
+        "run_batches_on_shards", "run_batches_together", "run_samples", "sgd", "squared_error",
+        "transpose",
     ]  # fmt: skip
 
 

@@ -155,7 +155,8 @@ def test_one_signature_per_dtype():
     )
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
-    assert {"run_batches", "run_samples", "predict"} <= set(found)
+    kinds_of_training = {"run_batches_together", "run_batches_on_shards", "run_samples"}
+    assert kinds_of_training | {"predict"} <= set(found)
     for name, kinds in found.items():
         assert len(kinds) == 2, f"{name} was compiled for {kinds}"
         assert ["float32" in kind for kind in kinds] == [False, True]

@@ -1,7 +1,8 @@
 """The compiled entry points: what Python calls, and what is cached on disk.
 
-`run_batches` trains on a range of an epoch's batches (or, with the optimizer that takes no step,
-gives the loss and its gradient), `predict` runs forward only. Each is compiled once per dtype.
+`run_batches_together` and `run_batches_on_shards` train on a range of an epoch's batches (or, with
+the optimizer that takes no step, give the loss and its gradient); a fit needs one of them, and only
+that is compiled. `predict` runs forward only. Each is compiled once per dtype.
 
 A *piece* is a run of samples, ``order[position : position + n_rows]``, that passes through the
 network together, in the rows [row, row + n_rows) of the workspace.
@@ -20,17 +21,17 @@ from fastmlp.kernels.team import wait_for_all
 from fastmlp.kernels.together import step_together
 from fastmlp.kernels.views import view
 
-__all__ = ["predict", "run_batches"]
+__all__ = ["predict", "run_batches_on_shards", "run_batches_together"]
 
 # Constants are written np.int64(0): for a plain 0, Numba compiles what gets it once more.
 
 
 @entry_point
-def run_batches(
+def run_batches_together(
     network, data, order, in_order, batch_size, first, last, rates, totals, noise, step, params,
     workspace, team, thread, losses,
 ):  # fmt: skip
-    r"""Train on the batches [first, last) of an epoch.
+    r"""Train on the batches [first, last) of an epoch: threads go through each layer together.
 
     Batch k holds the samples ``order[k * batch_size : (k + 1) * batch_size]``. For each, with
     :math:`S` the sum of its sample weights, the gradient is that of
@@ -79,16 +80,39 @@ def run_batches(
         total = totals[batch - first]
         if total == 0:
             continue
-        if team.shares_layers:
-            step_together(
-                network, data, order, in_order, begin, n_rows, total, noise + batch,
-                rates[batch - first], step, params, workspace, team, thread, losses,
-            )  # fmt: skip
-        else:
-            step_on_shards(
-                network, data, order, in_order, begin, n_rows, total, noise + batch,
-                rates[batch - first], step, params, workspace, team, thread, losses,
-            )  # fmt: skip
+        step_together(
+            network, data, order, in_order, begin, n_rows, total, noise + batch,
+            rates[batch - first], step, params, workspace, team, thread, losses,
+        )  # fmt: skip
+        if not wait_for_all(team.size, team.barrier):
+            return
+
+
+@entry_point
+def run_batches_on_shards(
+    network, data, order, in_order, batch_size, first, last, rates, totals, noise, step, params,
+    workspace, team, thread, losses,
+):  # fmt: skip
+    """Train on the batches [first, last) of an epoch: threads share the shards of each.
+
+    Parameters
+    ----------
+    network, data, order, in_order, batch_size, first, last, rates, totals, noise, step, params : \
+            various
+        As for `run_batches_together`.
+    workspace, team, thread, losses : various
+        As for `run_batches_together`, with a gradient in the workspace for each shard.
+    """
+    for batch in range(first, last):
+        begin = batch * batch_size
+        n_rows = min(batch_size, order.size - begin)
+        total = totals[batch - first]
+        if total == 0:
+            continue
+        step_on_shards(
+            network, data, order, in_order, begin, n_rows, total, noise + batch,
+            rates[batch - first], step, params, workspace, team, thread, losses,
+        )  # fmt: skip
         if not wait_for_all(team.size, team.barrier):
             return
 

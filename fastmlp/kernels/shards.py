@@ -37,7 +37,7 @@ def step_on_shards(
     Parameters
     ----------
     network, data, order, in_order, rates, step, params, workspace, team, thread, losses : various
-        As for `run_batches`; `rates` are those of this step.
+        As for `run_batches_on_shards`; `rates` are those of this step.
     begin, n_rows : int
         The batch: its samples are ``order[begin : begin + n_rows]``.
     total : float

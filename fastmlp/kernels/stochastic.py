@@ -16,7 +16,7 @@ reads each weight once: done as written, memory traffic is all the cost. Hence
 - the L2 shrinkage is lazy: the weights are :math:`W = c V` with one scalar c, so that a step
   multiplies c instead of every weight.
 
-All of it is exact: the steps are those of `run_batches`, to rounding.
+All of it is exact: the steps are those of `run_batches_together`, to rounding.
 """
 
 from __future__ import annotations

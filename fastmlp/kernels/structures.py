@@ -212,16 +212,12 @@ class Team(NamedTuple):
     n_parts : int
         Parts that work is divided into, at least `size`. Rounding depends on them, and not on how
         many threads there are to work on them.
-    shares_layers : int
-        1: threads go through each layer of a batch together. 0: they share the shards of a batch,
-        each with a gradient of its own, then reduce.
     barrier : ndarray of int64, shape (24,)
         For `wait_for_all`.
     """
 
     size: int
     n_parts: int
-    shares_layers: int
     barrier: Integers
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.kernels.epoch import predict, run_batches
+from fastmlp.kernels.epoch import predict, run_batches_on_shards, run_batches_together
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
 from fastmlp.kernels.stochastic import run_samples
@@ -217,7 +217,7 @@ class Engine:
                 n_threads=n_threads,
             )
         n_parts = max(n_threads, parts_of_work(self._n_jobs, self._useful_threads))
-        self._team = Team(n_threads, n_parts, int(self._plan.shares_layers), self._threads.barrier)
+        self._team = Team(n_threads, n_parts, self._threads.barrier)
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -305,6 +305,7 @@ class Engine:
             rates = rates.reshape(-1, 1)
         else:
             rates = self._correct(self._hyper, rates, self._count + steps)
+        kernel = run_batches_together if self._plan.shares_layers else run_batches_on_shards
         first = 0
         while first < self.n_batches:
             last = min(first + self._batches_per_call, self.n_batches)
@@ -314,7 +315,7 @@ class Engine:
                 self._workspace, self._team,
             )  # fmt: skip
             started = time.perf_counter()
-            self._run_together(run_batches, arguments, losses)
+            self._run_together(kernel, arguments, losses)
             seconds = max(time.perf_counter() - started, 1e-7)
             per_call = int((last - first) * _SECONDS_PER_CALL / seconds)
             self._batches_per_call = min(max(1, per_call), 8 * self._batches_per_call)
