@@ -40,7 +40,8 @@ RESULTS = Path(__file__).parent / "results"
 # programs were seen to differ by 3e-3 and 0.26); that the steps are right shows in float64.
 LOSS_TOLERANCE = {"float64": 1e-7, "float32": 1e-2}
 WEIGHTS_TOLERANCE = {"float64": 1e-5, "float32": 0.5}
-MAX_EPOCHS = 2_000
+# What a fit does once must be a small part of a sample.
+MIN_EPOCHS, MAX_EPOCHS = 5, 2_000
 
 
 class Comparison:
@@ -215,7 +216,7 @@ class Comparison:
             seconds = self._ask(who, "run", variant=who.variant, epochs=epochs)
             wanted = math.ceil(epochs * self.options.seconds / seconds)
             if wanted <= 4 * epochs or epochs == MAX_EPOCHS:
-                return {"epochs": min(max(wanted, 2), MAX_EPOCHS)}
+                return {"epochs": min(max(wanted, MIN_EPOCHS), MAX_EPOCHS)}
             epochs = min(wanted, MAX_EPOCHS)
 
     def _sample(self, who: Contestant, results: dict[str, Any]) -> dict[str, Any]:
@@ -246,7 +247,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--threads", nargs="+", type=int, choices=possible_threads, default=possible_threads)
     add("--rounds", type=int, default=11, help="samples of each contestant; 0: check only")
     add("--repeats", type=int, default=3, help="of a round without two real cores, at most")
-    add("--seconds", type=float, default=0.25, help="least time of a sample (2 epochs at least)")
+    add("--seconds", type=float, default=0.25, help="least time of a sample (5 epochs at least)")
     add("--check-epochs", type=int, default=2, help="epochs of the comparison of loss curves")
     add("--torch-compile", action="store_true", help="also time torch.compile (slow to compile)")
     add("--quick", action="store_true", help="3 rounds of 0.02 s: a trial, not a measurement")

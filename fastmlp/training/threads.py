@@ -11,9 +11,12 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import joblib
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
@@ -28,11 +31,30 @@ def available_cores() -> int:
     Returns
     -------
     int
-        At least 1; honours processor affinity where the system has it.
+        At least 1. Affinity counts, and so do the limit of a container's processor time and
+        ``LOKY_MAX_CPU_COUNT``, as joblib read them at first. A second thread of a core
+        (hyper-threading) does not: products keep a core busy, and two on one only get in each
+        other's way.
     """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return _n_cores(frozenset(os.sched_getaffinity(0)), _TOPOLOGY)
+    return _n_cores(frozenset(range(os.cpu_count() or 1)), _TOPOLOGY)
+
+
+_TOPOLOGY = Path("/sys/devices/system/cpu")
+
+
+@cache
+def _n_cores(processors: frozenset[int], topology: Path) -> int:
+    """Return how many cores some processors are; where that is not known, one each."""
+    cores = set()
+    for number in processors:
+        siblings = topology / f"cpu{number}" / "topology" / "thread_siblings_list"
+        try:
+            cores.add(siblings.read_text())
+        except OSError:
+            cores.add(str(number))
+    return max(1, min(len(cores), joblib.cpu_count()))
 
 
 class _Shared:

@@ -169,6 +169,38 @@ def test_available_cores():
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
+def test_cores_that_others_have_do_not_count():
+    mine = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(mine)})
+        assert available_cores() == 1
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+@pytest.mark.parametrize(
+    ("siblings", "n_cores"),
+    [
+        ({0: "0-1", 1: "0-1", 2: "2-3", 3: "2-3"}, 2),  # two threads per core
+        ({0: "0,4", 1: "1,5", 2: "2,6"}, 3),  # the other halves belong to others
+        ({0: "0", 1: "1"}, 2),
+        ({0: None, 1: None, 2: None}, 3),  # not known
+    ],
+)
+def test_threads_of_one_core_count_once(siblings, n_cores, tmp_path, monkeypatch):
+    for number, text in siblings.items():
+        folder = tmp_path / f"cpu{number}" / "topology"
+        folder.mkdir(parents=True)
+        if text is not None:
+            (folder / "thread_siblings_list").write_text(text + "\n")
+    monkeypatch.setattr(threads.joblib, "cpu_count", lambda: 64)
+    assert threads._n_cores(frozenset(siblings), tmp_path) == n_cores
+    monkeypatch.setattr(threads.joblib, "cpu_count", lambda: 1)  # as of a container
+    threads._n_cores.cache_clear()
+    assert threads._n_cores(frozenset(siblings), tmp_path) == 1
+
+
 @pytest.mark.parametrize(
     ("n_jobs", "useful", "granted"),
     [
