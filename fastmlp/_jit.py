@@ -86,8 +86,8 @@ takes three times as long to compile as the call.
 view_kernel = numba.njit(fastmath=_FAST, forceinline=True, **_KERNEL, **_COUNTED)
 """Compile an inlined kernel that returns a view, for which Numba must count references."""
 
-user_function = numba.njit(fastmath=_EXACT, forceinline=True, **_KERNEL, **_UNCOUNTED)
-"""Compile a function of the user's, inlined. Its additions keep their order."""
+user_function = numba.njit(fastmath=_EXACT, forceinline=True, **_INNER, **_UNCOUNTED)
+"""Compile a function of the user's, inlined, which may print. Its additions keep their order."""
 
 
 class CacheWarning(UserWarning):

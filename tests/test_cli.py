@@ -57,7 +57,8 @@ def csv_file(tmp_path):
 def test_warmup_makes_everything_ready():
     result = run("warmup")
     assert result.exit_code == 0, result.output
-    for what in ("training by batches", "training by single samples", "prediction"):
+    ways = ("batches through wide layers", "batches through narrow layers", "single samples")
+    for what in (*(f"training by {way}" for way in ways), "prediction"):
         assert f"{what}, float32" in result.output
         assert f"{what}, float64" in result.output
     assert "Ready, in " in result.output

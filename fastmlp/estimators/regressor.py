@@ -141,7 +141,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         `intercepts_`, gives them.
     n_jobs : int or None, default=None
         Threads that share each step. None is the cores that are free, and 1 inside a joblib
-        worker; -1 is all. Small work stays on one thread. Results do not depend on it beyond
+        worker; -1 is all cores. Small work stays on one thread. Results do not depend on it beyond
         rounding, and repeat bit for bit for a given number.
     warmup_steps : int or float, default=0
         Steps at the beginning in which the rate rises linearly, step t having ``(t + 1) /

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import joblib
 import numpy as np
+from joblib.externals.loky import cpu_count
 from threadpoolctl import ThreadpoolController
 
 __all__ = [
@@ -32,9 +32,8 @@ def available_cores() -> int:
     -------
     int
         At least 1. Affinity counts, and so do the limit of a container's processor time and
-        ``LOKY_MAX_CPU_COUNT``, as joblib read them at first. A second thread of a core
-        (hyper-threading) does not: products keep a core busy, and two on one only get in each
-        other's way.
+        ``LOKY_MAX_CPU_COUNT``, as they are when this is first asked. On Linux two processors that
+        are one core (hyper-threading) count once: a product keeps a core busy by itself.
     """
     if hasattr(os, "sched_getaffinity"):
         return _n_cores(frozenset(os.sched_getaffinity(0)), _TOPOLOGY)
@@ -54,7 +53,11 @@ def _n_cores(processors: frozenset[int], topology: Path) -> int:
             cores.add(siblings.read_text())
         except OSError:
             cores.add(str(number))
-    return max(1, min(len(cores), joblib.cpu_count()))
+    try:
+        limit = cpu_count()
+    except ValueError:  # LOKY_MAX_CPU_COUNT is no number
+        return len(cores)
+    return max(1, min(len(cores), limit))
 
 
 class _Shared:
@@ -109,8 +112,10 @@ def parts_of_work(n_jobs: int | None, useful: int) -> int:
     int
         At least 1, and at least what `reserve_threads` yields.
     """
-    cores = available_cores()
-    wanted = cores if n_jobs is None else n_jobs if n_jobs >= 0 else cores + 1 + n_jobs
+    if n_jobs is None:
+        wanted = available_cores()
+    else:
+        wanted = n_jobs if n_jobs >= 0 else available_cores() + 1 + n_jobs
     return max(1, min(wanted, useful))
 
 
@@ -132,12 +137,11 @@ def reserve_threads(n_jobs: int | None, useful: int) -> Iterator[int]:
     int
         Number of threads, at least 1.
     """
-    cores = available_cores()
     with _shared.lock:
         if n_jobs is None:
-            wanted = 1 if _is_worker() else cores - _shared.reserved
+            wanted = 1 if _is_worker() else available_cores() - _shared.reserved
         elif n_jobs < 0:
-            wanted = cores + 1 + n_jobs
+            wanted = available_cores() + 1 + n_jobs
         else:
             wanted = n_jobs
         granted = max(1, min(wanted, useful))

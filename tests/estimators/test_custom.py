@@ -5,6 +5,7 @@
 
 import copy
 import math
+import os
 import pickle
 import re
 import subprocess
@@ -292,6 +293,38 @@ def test_lambdas_of_a_script_reach_other_processes():
         cwd=Path(fastmlp.__file__).parents[1],
     )
     assert (result.stdout, result.returncode) == ("True\n", 0), result.stderr
+
+
+PRINTING = """
+import warnings
+import numpy as np
+from fastmlp import CustomLoss, MLPRegressor
+
+def square(a, y):
+    if y == 1:
+        print("a one")
+    return (a - y) ** 2
+
+loss = CustomLoss(square, lambda a, y: 2 * (a - y), check=False)
+warnings.simplefilter("ignore")
+model = MLPRegressor(hidden_layer_sizes=(), loss=loss, max_iter=1, random_state=0)
+model.fit(np.ones((3, 1)), [0, 1, 1])
+"""
+
+
+@needs_compilation
+def test_functions_may_print(tmp_path):
+    for _ in range(2):  # compiled, and loaded
+        result = subprocess.run(
+            [sys.executable, "-c", PRINTING],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+            cwd=Path(fastmlp.__file__).parents[1],
+            env={**os.environ, "FASTMLP_CACHE_DIR": str(tmp_path)},
+        )
+        assert (result.stdout, result.returncode) == ("a one\n" * 2, 0), result.stderr
 
 
 def test_pictures():

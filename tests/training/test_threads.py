@@ -194,11 +194,17 @@ def test_threads_of_one_core_count_once(siblings, n_cores, tmp_path, monkeypatch
         folder.mkdir(parents=True)
         if text is not None:
             (folder / "thread_siblings_list").write_text(text + "\n")
-    monkeypatch.setattr(threads.joblib, "cpu_count", lambda: 64)
+    monkeypatch.setattr(threads, "cpu_count", lambda: 64)
     assert threads._n_cores(frozenset(siblings), tmp_path) == n_cores
-    monkeypatch.setattr(threads.joblib, "cpu_count", lambda: 1)  # as of a container
+    monkeypatch.setattr(threads, "cpu_count", lambda: 1)  # as of a container
     threads._n_cores.cache_clear()
     assert threads._n_cores(frozenset(siblings), tmp_path) == 1
+
+
+@pytest.mark.parametrize("limit", ["", "many"])
+def test_a_limit_that_is_no_number_is_none(limit, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", limit)
+    assert threads._n_cores(frozenset({0, 1, 2}), tmp_path) == 3
 
 
 @pytest.mark.parametrize(
