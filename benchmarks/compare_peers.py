@@ -3,8 +3,9 @@
 Each peer lives in a process of its own for each number of threads, and may use only as many
 processors. For each workload and precision all of them first train for a few epochs; their loss
 curves are compared with those of a plain NumPy program in double precision, and whoever differs is
-not timed. The others then take turns, in a new order in each round. A round before or after which
-two threads have not two cores to run on (see ``probe``) is repeated before anyone looks at it.
+not timed. The others then take turns, in a new order in each round. A sample of two threads before
+or after which these have not two cores to run on (see ``probe``) is repeated before anyone looks at
+it.
 
 The result is written as JSON after each row; ``render.py`` makes tables and a chart of it.
 """
@@ -24,7 +25,7 @@ import numpy as np
 from machine import describe_machine, usable_processors
 from peers import PEERS, Contestant, contestants
 from probe import MOST_SLOWDOWN, slowdown_of_two_threads
-from ratios import doubtful_rounds, fastest, median_seconds, ours, ratio
+from ratios import doubtful_samples, fastest, median_seconds, ours, ratio
 from reference import Reference, distance, train_reference
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -114,47 +115,32 @@ class Comparison:
             ready = [who for who in names if results[who.key]["error"] is None]
             for who in ready if self.options.rounds else []:
                 results[who.key] |= self._attempt(self._calibrate, who)
-            rounds = [self._run_round(ready, results) for _ in range(self.options.rounds)]
+            for _ in range(self.options.rounds):
+                self._run_round(ready, results)
             for worker in self._workers.values():
                 if worker.is_alive():
                     with contextlib.suppress(WorkerError):
                         worker.ask("forget")
-        return row | {"contestants": results, "rounds": rounds}
+        return row | {"contestants": results}
 
     def close(self) -> None:
         """End all workers."""
         for worker in self._workers.values():
             worker.close()
 
-    def _run_round(self, ready: list[Contestant], results: dict[str, Any]) -> dict[str, Any]:
-        """Let everyone take a sample, all once more where the machine had not its cores.
-
-        Returns
-        -------
-        dict
-            "repeats", how often; "slowdowns" of two threads, before and after what was kept,
-            unless only one is ever used.
-        """
+    def _run_round(self, ready: list[Contestant], results: dict[str, Any]) -> None:
+        """Let everyone take a sample, in a new order."""
         self._random.shuffle(ready)
-        for repeats in range(self.options.repeats + 1):
-            running = [who for who in ready if results[who.key]["error"] is None]
-            slowdowns = self._probe()
-            samples = {who.key: self._attempt(self._sample, who, results) for who in running}
-            slowdowns += self._probe()
-            for key, sample in samples.items():
-                if sample["error"] is not None:
-                    results[key] |= sample
-            if repeats == self.options.repeats or max(slowdowns, default=0.0) <= MOST_SLOWDOWN:
-                break
-            if self._progress is not None:
-                self._progress.advance(self._progress.task_ids[0], -len(running))
-        for key, sample in samples.items():
-            if sample["error"] is None:
-                results[key]["seconds"] += sample["seconds"]
-        return {"repeats": repeats, "slowdowns": slowdowns}
-
-    def _probe(self) -> list[float]:
-        return [slowdown_of_two_threads()] if max(self.options.threads) > 1 else []
+        for who in ready:
+            result = results[who.key]
+            if result["error"] is None:
+                sample = self._attempt(self._sample, who, results)
+                result["error"] = sample["error"]
+                if sample["error"] is None:
+                    result["seconds"].append(sample["seconds"])
+                    result["slowdowns"].append(sample["slowdown"])
+                else:
+                    result["seconds"] = []
 
     def _ask(self, who: Contestant, command: str, **arguments: Any) -> Any:
         address = (who.peer, who.threads)
@@ -186,7 +172,9 @@ class Comparison:
             folder=folder,
             variant=who.variant,
         )
-        result = {"error": None, "seconds": [], "prepare_seconds": prepared["seconds"]}
+        result = {
+            "error": None, "seconds": [], "slowdowns": [], "prepare_seconds": prepared["seconds"],
+        }  # fmt: skip
         if PEERS[who.peer].is_limit:
             return result
         path = str(Path(folder) / "weights.npz")
@@ -220,9 +208,22 @@ class Comparison:
             epochs = min(wanted, MAX_EPOCHS)
 
     def _sample(self, who: Contestant, results: dict[str, Any]) -> dict[str, Any]:
+        """Time a sample, again where two threads had not two cores before or after it.
+
+        That is decided before anyone looks at its time.
+        """
         epochs = results[who.key]["epochs"]
-        seconds = self._ask(who, "run", variant=who.variant, epochs=epochs)
-        return {"error": None, "seconds": [seconds / epochs]}
+        for _ in range(self.options.repeats + 1):
+            before = self._slowdown(who)
+            seconds = self._ask(who, "run", variant=who.variant, epochs=epochs)
+            slowdown = max(before, self._slowdown(who))
+            if slowdown <= MOST_SLOWDOWN:
+                break
+        return {"error": None, "seconds": seconds / epochs, "slowdown": slowdown}
+
+    @staticmethod
+    def _slowdown(who: Contestant) -> float:
+        return slowdown_of_two_threads() if who.threads > 1 else 1.0
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -246,7 +247,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     add("--threads", nargs="+", type=int, choices=possible_threads, default=possible_threads)
     add("--rounds", type=int, default=11, help="samples of each contestant; 0: check only")
-    add("--repeats", type=int, default=3, help="of a round without two real cores, at most")
+    add("--repeats", type=int, default=3, help="of a sample without two real cores, at most")
     add("--seconds", type=float, default=0.25, help="least time of a sample (5 epochs at least)")
     add("--check-epochs", type=int, default=2, help="epochs of the comparison of loss curves")
     add("--torch-compile", action="store_true", help="also time torch.compile (slow to compile)")
@@ -331,7 +332,7 @@ def print_summary(result: dict[str, Any], console: Console) -> None:
     console.print(table)
     for name in result["not_installed"]:
         console.print(f"{PEERS[name].title} is not installed.")
-    for line in doubtful_rounds(result):
+    for line in doubtful_samples(result):
         console.print(line, markup=False)
     for row in result["rows"]:
         for key, contestant in row["contestants"].items():

@@ -14,7 +14,7 @@ from peers import PEERS, Contestant
 
 __all__ = [
     "Ratio",
-    "doubtful_rounds",
+    "doubtful_samples",
     "fastest",
     "find",
     "geometric_mean",
@@ -41,8 +41,8 @@ class Ratio(NamedTuple):
     high: float
 
 
-def doubtful_rounds(result: dict[str, Any]) -> list[str]:
-    """Return what is to be said of rounds in which two threads had not two cores.
+def doubtful_samples(result: dict[str, Any]) -> list[str]:
+    """Return what is to be said of samples in which two threads had not two cores.
 
     Parameters
     ----------
@@ -52,16 +52,15 @@ def doubtful_rounds(result: dict[str, Any]) -> list[str]:
     Returns
     -------
     list of str
-        A sentence for each row that has kept such rounds, after the most repetitions.
+        A sentence for each row that has kept such samples, after the most repetitions.
     """
-    sentences = []
+    most, sentences = result["settings"].get("most_slowdown"), []
     for row in result["rows"]:
-        rounds = row.get("rounds", [])
-        kept = [max(r["slowdowns"], default=0.0) for r in rounds]
-        n_doubtful = sum(slowdown > result["settings"]["most_slowdown"] for slowdown in kept)
+        kept = [s for who in row["contestants"].values() for s in who.get("slowdowns", [])]
+        n_doubtful = sum(slowdown > most for slowdown in kept)
         if n_doubtful:
             sentences.append(
-                f"{row['workload']} {row['dtype']}: in {n_doubtful} of {len(rounds)} rounds two "
+                f"{row['workload']} {row['dtype']}: in {n_doubtful} of {len(kept)} samples two "
                 f"threads had not two cores, after {result['settings']['most_repeats']} "
                 "repetitions either."
             )

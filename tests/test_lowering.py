@@ -63,6 +63,24 @@ def test_a_kernel_called_from_python_is_an_error():
         sum_of_squares(np.ones(3))
 
 
+@kernel
+def count(x):
+    if x.size > 2:
+        raise ValueError("too many")
+    return x.size
+
+
+@entry_point
+def count_all(x):
+    return count(x)
+
+
+def test_errors_of_kernels_reach_python():
+    assert count_all(np.ones(2)) == 2
+    with pytest.raises(ValueError, match="too many"):
+        count_all(np.ones(3))
+
+
 def test_users_compiled_functions_may_call_kernels():
     @numba.njit
     def mean_square(x):

@@ -7,7 +7,7 @@ from typing import Any
 from peers import PEERS, Contestant
 from ratios import (
     Row,
-    doubtful_rounds,
+    doubtful_samples,
     fastest,
     find,
     geometric_mean,
@@ -249,7 +249,7 @@ def failures(result: dict[str, Any]) -> str:
         for key, contestant in row["contestants"].items()
         if contestant["error"]
     ]
-    lines += [f"- {sentence}\n" for sentence in doubtful_rounds(result)]
+    lines += [f"- {sentence}\n" for sentence in doubtful_samples(result)]
     stand_ins = sorted({row["workload"] for row in result["rows"] if "stand-in" in row["data"]})
     if stand_ins:
         lines.append(f"- Without Fashion-MNIST, on random images: {', '.join(stand_ins)}.\n")

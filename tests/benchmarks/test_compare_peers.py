@@ -48,38 +48,42 @@ def test_checks_and_times_every_contestant(tmp_path):
     assert result["machine"]["packages"]["scikit-learn"]
 
 
-# What the probe says, twice per try of a round; repeats and slowdowns that are kept; and the number
-# of rounds to warn of.
+# What the probe says, twice per try of a sample of two threads; which tries are kept, with which
+# slowdowns; and the number of samples to warn of.
 @pytest.mark.parametrize(
-    ("probes", "rounds", "n_doubtful"),
+    ("probes", "kept", "slowdowns", "n_doubtful"),
     [
-        ([1.0, 1.1] * 2, [(0, [1.0, 1.1])] * 2, 0),
-        ([2.0, 1.0, 1.0, 2.0, 1.1, 1.2, 1.0, 1.0], [(2, [1.1, 1.2]), (0, [1.0, 1.0])], 0),
-        ([2.0, 2.1] * 4 + [1.0, 1.0], [(3, [2.0, 2.1]), (0, [1.0, 1.0])], 1),
+        ([1.0, 1.1] * 2, [0, 1], [1.1, 1.1], 0),
+        ([2.0, 1.0, 1.0, 2.0, 1.1, 1.2, 1.0, 1.0], [2, 3], [1.2, 1.0], 0),
+        ([2.0, 2.1] * 4 + [1.0, 1.0], [3, 4], [2.1, 1.0], 1),
     ],
 )
-def test_a_round_without_two_cores_is_repeated(tmp_path, monkeypatch, probes, rounds, n_doubtful):
+def test_a_sample_without_two_cores_is_repeated(
+    tmp_path, monkeypatch, probes, kept, slowdowns, n_doubtful
+):
     probes = iter(probes)
     monkeypatch.setattr(compare_peers, "slowdown_of_two_threads", lambda: next(probes))
-    sample, samples = compare_peers.Comparison._sample, {}
+    ask, answers = compare_peers.Comparison._ask, {}
 
-    def noted(self, who, results):
-        answer = sample(self, who, results)
-        samples.setdefault(who.key, []).append(answer["seconds"][0])
+    def noted(self, who, command, **arguments):
+        answer = ask(self, who, command, **arguments)
+        if command == "run":
+            answers.setdefault(who.key, []).append(answer)
         return answer
 
-    monkeypatch.setattr(compare_peers.Comparison, "_sample", noted)
+    monkeypatch.setattr(compare_peers.Comparison, "_ask", noted)
     result, printed = run(
         tmp_path, "--workloads", "tiny", "--peers", "sklearn", "--dtypes", "float32",
         "--threads", "1", "2", "--rounds", "2",
     )  # fmt: skip
     assert next(probes, None) is None
-    row = result["rows"][0]
-    assert row["rounds"] == [{"repeats": n, "slowdowns": kept} for n, kept in rounds]
-    for key, contestant in row["contestants"].items():
-        first, second = rounds[0][0], rounds[0][0] + rounds[1][0] + 1
-        assert contestant["seconds"] == [samples[key][first], samples[key][second]]
-    sentence = "tiny float32: in 1 of 2 rounds two threads had not two cores"
+    one, two = result["rows"][0]["contestants"].values()
+    assert one["slowdowns"] == [1.0, 1.0]
+    assert two["slowdowns"] == slowdowns
+    # The last runs are the samples: before them all was checked, and the epochs were counted.
+    tries = answers["sklearn/fit/2"][-(kept[-1] + 1) :]
+    assert two["seconds"] == [tries[k] / two["epochs"] for k in kept]
+    sentence = "tiny float32: in 1 of 4 samples two threads had not two cores"
     assert (sentence in printed) == (n_doubtful > 0)
     assert (sentence in failures(result)) == (n_doubtful > 0)
 
