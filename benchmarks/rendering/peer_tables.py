@@ -121,7 +121,7 @@ def summary(result: dict[str, Any]) -> str:
     single, double = rows_of(result, "float32"), rows_of(result, "float64")
     lines = []
     for name, row in single.items():
-        own, best, sklearn = ours(row), fastest(row), fastest(row, peers=["sklearn"])
+        own, best, sklearn = ours(row), _fastest(row), fastest(row, peers=["sklearn"])
         other = double.get(name)
         size = f"{row['n_samples']:,} rows, batch {row['batch_size']:,}"
         lines.append(
@@ -143,6 +143,17 @@ def summary(result: dict[str, Any]) -> str:
         "the same in float64",
     ]
     return table(head, lines) + "\n" + means(single, double)
+
+
+def _peers_of(row: Row) -> set[str]:
+    """Return the libraries that a row has times of, but for fastmlp."""
+    peers = (name for name, peer in PEERS.items() if name != "fastmlp" and not peer.is_limit)
+    return {name for name in peers if find(row, name)}
+
+
+def _fastest(row: Row, threads: int | None = None) -> str | None:
+    """Return the fastest of several peers: who runs alone is not the fastest."""
+    return fastest(row, threads) if len(_peers_of(row)) > 1 else None
 
 
 def means(single: dict[str, Row], double: dict[str, Row]) -> str:
@@ -168,7 +179,8 @@ def means(single: dict[str, Row], double: dict[str, Row]) -> str:
         ratios = {
             name: ratio(row, best, own).median
             for name, row in rows.items()
-            if (own := ours(row)) and (best := fastest(row, peers=peers))
+            if (own := ours(row))
+            and (best := fastest(row, peers=peers) if peers else _fastest(row))
         }
         if ratios:
             worst = min(ratios, key=lambda name: ratios[name])
@@ -217,8 +229,8 @@ def details(result: dict[str, Any], dtype: str) -> str:
         (
             [
                 name,
-                times(row, fastest(row), ours(row), with_quartiles=True),
-                times(row, fastest(row, 1), ours(row, 1), with_quartiles=True),
+                times(row, _fastest(row), ours(row), with_quartiles=True),
+                times(row, _fastest(row, 1), ours(row, 1), with_quartiles=True),
                 times(row, fastest(row, peers=["sklearn"]), ours(row), with_quartiles=True),
                 times(row, ours(row, 1), ours(row, 2), with_quartiles=True),
                 times(row, fastest(row, peers=["replay"]), ours(row), with_quartiles=True),
@@ -249,6 +261,14 @@ def failures(result: dict[str, Any]) -> str:
         for key, contestant in row["contestants"].items()
         if contestant["error"]
     ]
+    for name in sorted(set().union(*(_peers_of(row) for row in result["rows"]))):
+        without = [
+            f"{row['workload']} {row['dtype']}"
+            for row in result["rows"]
+            if not any(key.startswith(f"{name}/") for key in row["contestants"])
+        ]
+        if without:
+            lines.append(f"- Not timed with {PEERS[name].title}: {', '.join(without)}.\n")
     lines += [f"- {sentence}\n" for sentence in doubtful_samples(result)]
     stand_ins = sorted({row["workload"] for row in result["rows"] if "stand-in" in row["data"]})
     if stand_ins:
