@@ -21,6 +21,8 @@ from fastmlp.kernels.activations import ACTIVATIONS, activate, multiply_by_deriv
 from fastmlp.kernels.dense import bias_gradient, dense_forward, input_gradient, weight_gradient
 from fastmlp.kernels.losses import LOSSES, loss_and_delta
 from fastmlp.kernels.optimizers import OPTIMIZERS, update
+from fastmlp.kernels.skipping import product_of_nonzeros, room_size
+from fastmlp.training.memory import aligned_empty
 
 SIZE = 16_384  # elements
 N_ROWS, FAN_IN, FAN_OUT, N_OUTPUTS = 128, 256, 128, 10
@@ -145,21 +147,45 @@ def bench_optimizer(benchmark: Any, name: str, dtype: str) -> None:
     )
 
 
+@pytest.mark.parametrize("density", [1.0, 0.5, 0.25])
 @pytest.mark.parametrize("name", ["forward", "weights", "biases", "inputs"])
-def bench_layer(benchmark: Any, name: str, dtype: str) -> None:
+def bench_layer(benchmark: Any, name: str, density: float, dtype: str) -> None:
     """Compute the output of a layer, or one of its gradients."""
     inputs, outputs = _random(dtype, N_ROWS * FAN_IN), _random(dtype, N_ROWS * FAN_OUT)
+    if density < 1:
+        rng = np.random.default_rng(1)
+        inputs *= rng.uniform(size=inputs.size) < density
+        outputs *= rng.uniform(size=outputs.size) < density
+    skipping = product_of_nonzeros.address(dtype)
+    room = aligned_empty(room_size(N_ROWS, dtype), dtype)
     weights, biases = _random(dtype, FAN_IN * FAN_OUT), _random(dtype, FAN_OUT)
     shape = (N_ROWS, FAN_IN, FAN_OUT)
     zero, one = weights.dtype.type(0), weights.dtype.type(1)
     function, arguments = {
-        "forward": (dense_forward, (*shape, FAN_OUT, inputs, weights, biases, outputs)),
+        "forward": (
+            dense_forward,
+            (skipping, *shape, FAN_OUT, inputs, weights, biases, outputs.copy(), room),
+        ),
         "weights": (
             weight_gradient,
-            (N_ROWS, FAN_IN, *shape[1:], one, inputs, outputs, zero, weights),
+            (
+                skipping,
+                N_ROWS,
+                FAN_IN,
+                *shape[1:],
+                one,
+                inputs,
+                outputs,
+                zero,
+                weights.copy(),
+                room,
+            ),
         ),
         "biases": (bias_gradient, (N_ROWS, FAN_OUT, one, outputs, zero, biases)),
-        "inputs": (input_gradient, (N_ROWS, FAN_IN, *shape[1:], outputs, weights, inputs)),
+        "inputs": (
+            input_gradient,
+            (skipping, N_ROWS, FAN_IN, *shape[1:], outputs, weights, inputs.copy(), room),
+        ),
     }[name]
-    group = f"layer {N_ROWS} x {FAN_IN} x {FAN_OUT}, {name}"
+    group = f"layer {N_ROWS} x {FAN_IN} x {FAN_OUT}, {name}, {density:.0%} not 0"
     _run(benchmark, group, function, lambda: arguments)

@@ -285,7 +285,10 @@ def forward_layer(
         if network.narrow.forward:
             call_forward(network.narrow.forward, n_rows, fan_in, fan_out, a, weights, biases, z)
         else:
-            dense_forward(n_rows, fan_in, n_units, fan_out, a, weights, biases, z)
+            dense_forward(
+                network.skipping, n_rows, fan_in, n_units, fan_out, a, weights, biases, z,
+                workspace.room,
+            )  # fmt: skip
     if layers[layer, NORMALISE]:
         call_normalise(
             layers[layer, NORMALISE],
@@ -452,7 +455,10 @@ def backward_layer(
             network.narrow.input_gradient, n_rows, fan_in, fan_out, delta_out, weights, delta
         )
     else:
-        input_gradient(n_rows, n_units, fan_in, fan_out, delta_out, weights, delta)
+        input_gradient(
+            network.skipping, n_rows, n_units, fan_in, fan_out, delta_out, weights, delta,
+            workspace.room,
+        )  # fmt: skip
     n_runs, size = runs(n_rows, n_units, fan_in)
     for i in range(n_runs):
         run = first + i * fan_in
@@ -549,8 +555,8 @@ def layer_gradients(
             )
         else:
             weight_gradient(
-                n_rows, n_inputs, fan_in, fan_out, scale, view(a, row, a.size - row), delta, beta,
-                out,
+                network.skipping, n_rows, n_inputs, fan_in, fan_out, scale,
+                view(a, row, a.size - row), delta, beta, out, workspace.room,
             )  # fmt: skip
     if with_biases:
         out = view(grads, layers[layer, BIASES], fan_out)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from fastmlp._jit import inlined_kernel, kernel
 from fastmlp._linking import Interface
 from fastmlp.kernels.blas import gemm
+from fastmlp.kernels.skipping import call_product_of_nonzeros
 from fastmlp.kernels.views import view
 
 __all__ = [
     "bias_gradient", "call_sparse_forward", "call_sparse_weight_gradient", "dense_forward",
-    "input_gradient", "sparse_forward", "sparse_weight_gradient", "weight_gradient",
+    "input_gradient", "matrix_product", "sparse_forward", "sparse_weight_gradient",
+    "weight_gradient",
 ]  # fmt: skip
 
 # Linked, since most inputs are dense.
@@ -25,12 +27,33 @@ call_sparse_forward = SPARSE_FORWARD.caller("Call `sparse_forward`.")
 call_sparse_weight_gradient = SPARSE_GRADIENT.caller("Call `sparse_weight_gradient`.")
 
 
+@inlined_kernel
+def matrix_product(skipping, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
+    r"""Compute :math:`C \leftarrow \alpha\,op(A)\,op(B) + \beta\,C`; skip zeros of A if many.
+
+    Parameters
+    ----------
+    skipping : int
+        Address of `product_of_nonzeros`, or 0: then by `gemm`.
+    trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc : various
+        As for `gemm`; beta is 0 or 1.
+    room : ndarray
+        For `product_of_nonzeros`. **Overwritten.**
+    """
+    if skipping == 0 or not call_product_of_nonzeros(
+        skipping, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
+    ):
+        gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+
+
 @kernel
-def dense_forward(n_rows, fan_in, n_units, fan_out, a, weights, biases, z):
+def dense_forward(skipping, n_rows, fan_in, n_units, fan_out, a, weights, biases, z, room):
     """Compute ``z = a W + b`` for some neighbouring units of a layer.
 
     Parameters
     ----------
+    skipping : int
+        As for `matrix_product`.
     n_rows, fan_in : int
         Shape of `a`.
     n_units, fan_out : int
@@ -43,10 +66,15 @@ def dense_forward(n_rows, fan_in, n_units, fan_out, a, weights, biases, z):
         b of these units.
     z : ndarray
         Pre-activations, from the first one of the first unit: **overwritten** for these units.
+    room : ndarray
+        As for `matrix_product`.
     """
     _broadcast(n_rows, n_units, fan_out, biases, z)
     one = z.dtype.type(1)
-    gemm(False, False, n_rows, n_units, fan_in, one, a, fan_in, weights, fan_out, one, z, fan_out)
+    matrix_product(
+        skipping, False, False, n_rows, n_units, fan_in,
+        one, a, fan_in, weights, fan_out, one, z, fan_out, room,
+    )  # fmt: skip
 
 
 @SPARSE_FORWARD.function
@@ -85,27 +113,33 @@ def _broadcast(n_rows, n_units, fan_out, biases, z):
 
 
 @kernel
-def weight_gradient(n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads):
+def weight_gradient(
+    skipping, n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads, room
+):
     r"""Compute :math:`G \leftarrow \alpha\, a^T \delta + \beta\, G` for some rows of the weights.
 
     Parameters
     ----------
+    skipping : int
+        As for `matrix_product`.
     n_rows, fan_out : int
         Shape of `delta`.
     n_inputs, fan_in : int
         How many rows of W, of how many.
     alpha, beta : float
-        Scalars of the arrays' dtype.
+        Scalars of the arrays' dtype; beta is 0 or 1.
     a : ndarray
         Inputs of the layer, from the first one of these. Not modified.
     delta : ndarray of shape (n_rows * fan_out,)
         Gradient with respect to the pre-activations. Not modified.
     grads : ndarray of shape (n_inputs * fan_out,)
         **Overwritten.**
+    room : ndarray
+        For `product_of_nonzeros`. **Overwritten.**
     """
-    gemm(
-        True, False, n_inputs, fan_out, n_rows,
-        alpha, a, fan_in, delta, fan_out, beta, grads, fan_out,
+    matrix_product(
+        skipping, True, False, n_inputs, fan_out, n_rows,
+        alpha, a, fan_in, delta, fan_out, beta, grads, fan_out, room,
     )  # fmt: skip
 
 
@@ -171,11 +205,13 @@ def bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
 
 
 @kernel
-def input_gradient(n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs):
+def input_gradient(skipping, n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs, room):
     r"""Compute :math:`\delta_{in} = \delta\, W^T` for some neighbouring inputs of a layer.
 
     Parameters
     ----------
+    skipping : int
+        As for `matrix_product`.
     n_rows, fan_out : int
         Shape of `delta`.
     n_inputs, fan_in : int
@@ -187,9 +223,11 @@ def input_gradient(n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inpu
     delta_inputs : ndarray
         Gradient with respect to the layer's inputs, from the first of these: **overwritten** for
         these inputs.
+    room : ndarray
+        For `product_of_nonzeros`. **Overwritten.**
     """
     one, zero = delta.dtype.type(1), delta.dtype.type(0)
-    gemm(
-        False, True, n_rows, n_inputs, fan_out,
-        one, delta, fan_out, weights, fan_out, zero, delta_inputs, fan_in,
+    matrix_product(
+        skipping, False, True, n_rows, n_inputs, fan_out,
+        one, delta, fan_out, weights, fan_out, zero, delta_inputs, fan_in, room,
     )  # fmt: skip

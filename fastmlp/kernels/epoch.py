@@ -64,7 +64,7 @@ def run_batches_together(
     params : ndarray of shape (n_params,)
         **Overwritten.**
     workspace : Workspace
-        **Overwritten.** Shared by all threads.
+        **Overwritten.** Shared by all threads, but for its room.
     team : Team
         The threads, each of which calls this with the same arguments but for `thread`.
     thread : int
@@ -155,9 +155,9 @@ def predict(
     capacity = values.size // n_units
     nowhere = view(values, 0, 0)
     workspace = Workspace(
-        capacity, nowhere, values, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere
+        capacity, nowhere, values, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere
     )  # fmt: skip
-    network = Network(layers, slopes, 0, 0, nowhere, 0, 0, NOT_NARROW)
+    network = Network(layers, slopes, 0, 0, nowhere, 0, 0, NOT_NARROW, 0)
     data = Data(X, indptr, indices, nowhere, 0, nowhere, sparse_forward, 0)
     for position in range(begin, end, capacity):
         n_rows = min(capacity, end - position)

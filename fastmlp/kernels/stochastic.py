@@ -26,6 +26,7 @@ import numpy as np
 from fastmlp._jit import entry_point, inlined_kernel, kernel, view_kernel
 from fastmlp.kernels.backprop import activate_layer, derive_layer, output_delta
 from fastmlp.kernels.blas import gemm
+from fastmlp.kernels.dense import matrix_product
 from fastmlp.kernels.structures import BIASES, IS_SPARSE, UNITS, WEIGHTS, rows_of
 from fastmlp.kernels.team import share, wait_for_all
 from fastmlp.kernels.views import view
@@ -44,7 +45,7 @@ _FEW_OUTPUTS = 16
 
 @entry_point
 def run_samples(
-    network, data, order, first, last, rates, step, params, workspace, scratch, team, thread, losses
+    network, data, order, first, last, rates, step, params, scratch, workspace, team, thread, losses
 ):
     """Train on the samples ``order[first:last]``, one per step, by plain SGD.
 
@@ -65,7 +66,7 @@ def run_samples(
     params : ndarray of shape (n_params,)
         **Overwritten.**
     workspace : Workspace
-        Of any capacity; row 0 is **overwritten**.
+        Of any capacity; row 0 and the room are **overwritten**.
     scratch : Scratch
         **Overwritten.**
     team : Team
@@ -99,8 +100,9 @@ def run_samples(
             # By columns of the weights, which each thread both updates and uses.
             for part in range(thread, team.n_parts, team.size):
                 _update_and_forward_block(
-                    layers, n_before, stop - begin, half, scratch, team.n_parts, part, thread
-                )
+                    network, n_before, stop - begin, half, scratch, workspace, team.n_parts, part,
+                    thread,
+                )  # fmt: skip
             if not wait_for_all(team.size, team.barrier):
                 return
         if thread == 0:
@@ -133,7 +135,9 @@ def run_samples(
         begin, half, n_before = stop, 1 - half, stop - begin
     if is_dense:
         for part in range(thread, team.n_parts, team.size):
-            _update_block(layers, n_before, 1 - half, scratch, team.n_parts, part, thread)
+            _update_block(
+                network, n_before, 1 - half, scratch, workspace, team.n_parts, part, thread
+            )
             _move_columns(layers, params, scratch, team.n_parts, part, np.bool_(True))
         if not wait_for_all(team.size, team.barrier):
             return
@@ -270,34 +274,37 @@ def _move_columns(layers, params, scratch, n_parts, part, goes_back):
 
 
 @kernel
-def _update_block(layers, n_rows, half, scratch, n_parts, part, thread):
+def _update_block(network, n_rows, half, scratch, workspace, n_parts, part, thread):
     """Subtract a whole block of steps from the first layer's weights: ``V -= X' E``."""
-    n_features, width = layers[0, UNITS], layers[1, UNITS]
+    n_features, width = network.layers[0, UNITS], network.layers[1, UNITS]
     column, n_columns = _columns(width, n_parts, part)
     one = scratch.columns.dtype.type(1)
     if n_columns > 0:
-        gemm(
-            True, False, n_features, n_columns, n_rows,
+        matrix_product(
+            network.skipping, True, False, n_features, n_columns, n_rows,
             -one, _block_inputs(scratch, half, n_features, thread), n_features,
             view(scratch.errors, column, BLOCK * width - column), width,
             one, view(scratch.columns, n_features * column, n_features * n_columns), n_columns,
+            workspace.room,
         )  # fmt: skip
 
 
 @kernel
-def _update_and_forward_block(layers, n_before, n_rows, half, scratch, n_parts, part, thread):
+def _update_and_forward_block(
+    network, n_before, n_rows, half, scratch, workspace, n_parts, part, thread
+):
     """Apply the steps of the block before, if any, and compute ``X V`` of this one."""
     if n_before > 0:
-        _update_block(layers, n_before, 1 - half, scratch, n_parts, part, thread)
-    n_features, width = layers[0, UNITS], layers[1, UNITS]
+        _update_block(network, n_before, 1 - half, scratch, workspace, n_parts, part, thread)
+    n_features, width = network.layers[0, UNITS], network.layers[1, UNITS]
     column, n_columns = _columns(width, n_parts, part)
     one, zero = scratch.columns.dtype.type(1), scratch.columns.dtype.type(0)
     if n_columns > 0:
-        gemm(
-            False, False, n_rows, n_columns, n_features,
+        matrix_product(
+            network.skipping, False, False, n_rows, n_columns, n_features,
             one, _block_inputs(scratch, half, n_features, thread), n_features,
             view(scratch.columns, n_features * column, n_features * n_columns), n_columns,
-            zero, view(scratch.starts, column, BLOCK * width - column), width,
+            zero, view(scratch.starts, column, BLOCK * width - column), width, workspace.room,
         )  # fmt: skip
 
 

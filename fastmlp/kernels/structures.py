@@ -61,6 +61,8 @@ class Network(NamedTuple):
         Terms of the loss per sample.
     narrow : Narrow
         Addresses where matrices of a piece are kept unit by unit, but for the outputs; or zeros.
+    skipping : int
+        Address of `product_of_nonzeros`; 0 where layers are too small for it.
     """
 
     layers: Integers
@@ -71,6 +73,7 @@ class Network(NamedTuple):
     takes_logits: int
     n_terms: int
     narrow: Narrow
+    skipping: int
 
 
 class Data(NamedTuple):
@@ -124,6 +127,8 @@ class Workspace(NamedTuple):
         Its sample weights.
     gradients : ndarray of shape (n_shards * n_params,)
         One mean gradient per shard of a batch, one after another.
+    room : ndarray of shape (room_size(...),) or (0,)
+        For `product_of_nonzeros`; the only buffer that each thread has for itself.
     """
 
     capacity: int
@@ -135,6 +140,7 @@ class Workspace(NamedTuple):
     terms: Floats
     weights: Floats
     gradients: Floats
+    room: Floats
 
 
 class Scratch(NamedTuple):

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from fastmlp.kernels.epoch import predict, run_batches_on_shards, run_batches_together
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
-from fastmlp.kernels.stochastic import run_samples
+from fastmlp.kernels.skipping import room_size
+from fastmlp.kernels.stochastic import BLOCK, run_samples
 from fastmlp.kernels.structures import Data, Step, Team
 from fastmlp.training.data import n_samples_of
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.plan import (
+    is_worth_skipping,
     make_plan,
     make_scratch,
     make_workspace,
@@ -148,7 +150,6 @@ class Engine:
         self._plan = make_plan(
             layout, params.dtype, min(batch_size, self.n_samples), is_dense=is_dense
         )
-        self._network = layout.for_kernels(params.dtype, is_narrow=self._plan.is_narrow)
         self._workspace = make_workspace(
             layout,
             params.dtype,
@@ -185,6 +186,15 @@ class Engine:
             and not l1
             and max_grad_norm is None
         )
+        skips_zeros = self._plan.skips_zeros
+        if self._may_run_samples:
+            skips_zeros = is_dense and is_worth_skipping(BLOCK, layout.units[0] * layout.units[1])
+        self._room_size = 0
+        if skips_zeros:
+            self._room_size = room_size(max(self._plan.capacity, BLOCK), params.dtype)
+        self._network = layout.for_kernels(
+            params.dtype, is_narrow=self._plan.is_narrow, skips_zeros=skips_zeros
+        )
         self._batches_per_call = max(1, min(self.n_batches, 4))
         # run_samples rounds differently at the end of each call: where it ends must not depend on
         # how long it takes.
@@ -218,6 +228,10 @@ class Engine:
             )
         n_parts = max(n_threads, parts_of_work(self._n_jobs, self._useful_threads))
         self._team = Team(n_threads, n_parts, self._threads.barrier)
+        self._workspaces = [
+            self._workspace._replace(room=aligned_empty(self._room_size, self.params.dtype))
+            for _ in range(n_threads)
+        ]
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -257,7 +271,7 @@ class Engine:
                 last = min(first + self._samples_per_call, self.n_batches)
                 arguments = (
                     self._network, self._data, order, first, last, rates[first:last], self._step,
-                    self.params, self._workspace, self._scratch, self._team,
+                    self.params, self._scratch,
                 )  # fmt: skip
                 self._run_together(run_samples, arguments, losses)
             self._count[0] += self.n_batches
@@ -289,7 +303,10 @@ class Engine:
     def _run_together(
         self, kernel: Callable[..., None], arguments: tuple[Any, ...], losses: Floats
     ) -> None:
-        self._threads.run(lambda thread: kernel(*arguments, thread, losses), ends_together=True)
+        def work(thread: int) -> None:
+            kernel(*arguments, self._workspaces[thread], self._team, thread, losses)
+
+        self._threads.run(work, ends_together=True)
 
     def _run_batches(
         self, order: NDArray[np.int64], in_order: bool, rates: Floats, noise: int, losses: Floats
@@ -312,7 +329,6 @@ class Engine:
             arguments = (
                 self._network, self._data, order, in_order, self._batch_size, first, last,
                 rates[first:last], totals[first:last], noise, self._step, self.params,
-                self._workspace, self._team,
             )  # fmt: skip
             started = time.perf_counter()
             self._run_together(kernel, arguments, losses)

@@ -16,6 +16,7 @@ from fastmlp.kernels.dropout import DROPOUTS, threshold_of
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.narrow import NOT_NARROW, narrow_addresses
 from fastmlp.kernels.normalization import normalise, normalise_backward
+from fastmlp.kernels.skipping import product_of_nonzeros
 from fastmlp.kernels.structures import (
     BACKWARD,
     BIASES,
@@ -345,7 +346,12 @@ class NetworkLayout:
         return values
 
     def for_kernels(
-        self, dtype: DTypeLike, *, trains: bool = True, is_narrow: bool = False
+        self,
+        dtype: DTypeLike,
+        *,
+        trains: bool = True,
+        is_narrow: bool = False,
+        skips_zeros: bool = False,
     ) -> Network:
         """Return the layout as the kernels read it.
 
@@ -357,6 +363,8 @@ class NetworkLayout:
             Whether derivatives and the loss are needed, and so compiled, too.
         is_narrow : bool, default=False
             Whether pieces of a batch are kept unit by unit.
+        skips_zeros : bool, default=False
+            Whether products may skip zeros.
 
         Returns
         -------
@@ -409,6 +417,7 @@ class NetworkLayout:
             ),
             takes_logits=int(loss.takes_logits),
             narrow=narrow_addresses(dtype) if is_narrow else NOT_NARROW,
+            skipping=product_of_nonzeros.address(dtype) if skips_zeros else 0,
             n_terms=1 if loss.has_term_per_row else self.units[-1],
         )
 

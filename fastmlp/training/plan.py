@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastmlp.kernels.skipping import FEW_ROWS, LITTLE_WORK
 from fastmlp.kernels.stochastic import BLOCK
 from fastmlp.kernels.structures import Scratch, Workspace
 from fastmlp.training.memory import aligned_empty
@@ -14,6 +15,7 @@ from fastmlp.training.network import NetworkLayout
 
 __all__ = [
     "Plan",
+    "is_worth_skipping",
     "make_plan",
     "make_scratch",
     "make_workspace",
@@ -61,6 +63,8 @@ class Plan:
         Whether a single batch takes so long that the caller must be free to notice a signal.
     is_narrow : bool
         Whether pieces of a batch are kept unit by unit, for layers of a few units.
+    skips_zeros : bool
+        Whether a layer is so large that its products should skip zeros where they can.
     """
 
     shares_layers: bool
@@ -69,6 +73,7 @@ class Plan:
     useful_threads: int
     is_slow: bool = False
     is_narrow: bool = False
+    skips_zeros: bool = False
 
 
 def piece_rows(layout: NetworkLayout, dtype: DTypeLike) -> int:
@@ -131,14 +136,45 @@ def make_plan(
         and (work < 2 * _WORTH_A_THREAD or activations < 2 * layout.n_params)
     )
     useful = max(1, work // _WORTH_A_THREAD)
+    largest = max(fan_in * fan_out for fan_in, fan_out in layout.shapes)
     if by_parameters:
-        return Plan(True, 1, batch_size, min(useful, max(1, batch_size // 16)))
+        return Plan(
+            shares_layers=True,
+            n_shards=1,
+            capacity=batch_size,
+            useful_threads=min(useful, max(1, batch_size // 16)),
+            skips_zeros=is_worth_skipping(batch_size, largest),
+        )
     n_shards = int(np.clip(batch_size // _ROWS_PER_SHARD, 1, _MAX_SHARDS))
     n_shards = 1 if useful == 1 else 1 << (n_shards.bit_length() - 1)
     rows = min(piece_rows(layout, dtype), -(-batch_size // (16 * n_shards)) * 16)
     return Plan(
-        False, n_shards, n_shards * rows, min(useful, n_shards), work > _NOTICEABLE_WORK, is_narrow
+        shares_layers=False,
+        n_shards=n_shards,
+        capacity=n_shards * rows,
+        useful_threads=min(useful, n_shards),
+        is_slow=work > _NOTICEABLE_WORK,
+        is_narrow=is_narrow,
+        skips_zeros=is_worth_skipping(rows, largest),
     )
+
+
+def is_worth_skipping(n_rows: int, n_weights: int) -> bool:
+    """Return whether a layer is so large that its products should skip zeros, if there are any.
+
+    Parameters
+    ----------
+    n_rows : int
+        Samples that pass through it together.
+    n_weights : int
+        Its weights.
+
+    Returns
+    -------
+    bool
+        The answer.
+    """
+    return n_rows >= FEW_ROWS and n_rows * n_weights >= LITTLE_WORK
 
 
 def threads_per_sample(layout: NetworkLayout) -> int:
@@ -198,6 +234,7 @@ def make_workspace(
         terms=aligned_empty(capacity * layout.units[-1] * trains, dtype),
         weights=np.ones(capacity * trains, dtype),
         gradients=aligned_empty(n_shards * layout.n_params, dtype),
+        room=aligned_empty(0, dtype),
     )
 
 

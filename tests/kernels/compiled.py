@@ -22,12 +22,15 @@ from fastmlp.kernels import (
     losses,
     normalization,
     optimizers,
+    skipping,
     team,
+    vectors,
 )
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.math import exp, expm1, log, log1p, logistic, normal_cdf, normal_pdf, tanh
 from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.training.memory import aligned_empty
 
 FLOATS = [np.float32, np.float64]
 # Under NUMBA_DISABLE_JIT the kernels run as plain Python.
@@ -161,8 +164,52 @@ def gemm_without_blas(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c,
 
 
 @callable_from_python
+def _product_of_nonzeros(
+    address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
+):
+    return skipping.call_product_of_nonzeros(
+        address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
+    )
+
+
+def product_of_nonzeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
+    """C = alpha op(A) op(B) + beta C, or nothing; return whether it was computed."""
+    address = skipping.product_of_nonzeros.address(c.dtype)
+    return _product_of_nonzeros(
+        address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
+    )
+
+
+@callable_from_python
+def add_product_of_nonzeros(m, n, k, is_new, a, lda, slab, c, ldc):
+    vectors.add_product_of_nonzeros(m, n, k, is_new, a, lda, slab, c, ldc)
+
+
+@callable_from_python
+def pack(m, n, factor, matrix, stride, slab):
+    vectors.pack(m, n, factor, matrix, stride, slab)
+
+
+@callable_from_python
+def transpose_square(matrix, stride, out, out_stride):
+    vectors.transpose_square(matrix, stride, out, out_stride)
+
+
+def _skipping_and_room(n_rows, array):
+    """The address for the kernels of a layer, and where it works."""
+    room = aligned_empty(skipping.room_size(n_rows, array.dtype), array.dtype)
+    return skipping.product_of_nonzeros.address(array.dtype), room
+
+
+@callable_from_python
+def _dense_forward(skipping, n_rows, fan_in, n_units, fan_out, a, weights, biases, z, room):
+    dense.dense_forward(skipping, n_rows, fan_in, n_units, fan_out, a, weights, biases, z, room)
+
+
 def dense_forward(n_rows, fan_in, n_units, fan_out, a, weights, biases, z):
-    dense.dense_forward(n_rows, fan_in, n_units, fan_out, a, weights, biases, z)
+    """z = a W + b."""
+    skipping, room = _skipping_and_room(n_rows, z)
+    _dense_forward(skipping, n_rows, fan_in, n_units, fan_out, a, weights, biases, z, room)
 
 
 @callable_from_python
@@ -179,8 +226,20 @@ def sparse_forward(rows, fan_out, indptr, indices, values, weights, biases, z):
 
 
 @callable_from_python
+def _weight_gradient(
+    skipping, n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads, room
+):
+    dense.weight_gradient(
+        skipping, n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads, room
+    )
+
+
 def weight_gradient(n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads):
-    dense.weight_gradient(n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads)
+    """G = alpha a' delta + beta G."""
+    skipping, room = _skipping_and_room(n_rows, grads)
+    _weight_gradient(
+        skipping, n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads, room
+    )
 
 
 @callable_from_python
@@ -208,8 +267,18 @@ def bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
 
 
 @callable_from_python
+def _input_gradient(
+    skipping, n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs, room
+):
+    dense.input_gradient(
+        skipping, n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs, room
+    )
+
+
 def input_gradient(n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs):
-    dense.input_gradient(n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs)
+    """delta W'."""
+    skipping, room = _skipping_and_room(n_rows, delta)
+    _input_gradient(skipping, n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs, room)
 
 
 @callable_from_python

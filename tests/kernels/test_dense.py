@@ -10,6 +10,8 @@ from tests.kernels import compiled
 from tests.kernels.compiled import FLOATS
 
 SHAPES = [(1, 1, 1), (1, 4, 3), (7, 5, 1), (16, 1, 9), (33, 20, 12)]
+# With many zeros, products of these skip them.
+LARGE = (48, 130, 70)
 
 
 def layer(shape, dtype, density=1.0):
@@ -34,9 +36,10 @@ def parts(n):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_dense_forward(shape, dtype):
-    a, weights, biases, delta = layer(shape, dtype)
+@pytest.mark.parametrize("density", [1.0, 0.2])
+@pytest.mark.parametrize("shape", [*SHAPES, LARGE])
+def test_dense_forward(shape, density, dtype):
+    a, weights, biases, delta = layer(shape, dtype, density)
     n_rows, fan_in, fan_out = shape
     for start, stop in parts(fan_out):
         z = np.full(delta.shape, np.nan, dtype)
@@ -49,10 +52,12 @@ def test_dense_forward(shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_input_gradient(shape, dtype):
+@pytest.mark.parametrize("density", [1.0, 0.2])
+@pytest.mark.parametrize("shape", [*SHAPES, LARGE])
+def test_input_gradient(shape, density, dtype):
     a, weights, _, delta = layer(shape, dtype)
     n_rows, fan_in, fan_out = shape
+    delta *= np.random.default_rng(1).uniform(size=delta.shape) < density
     for start, stop in parts(fan_in):
         out = np.full(a.shape, np.nan, dtype)
         compiled.input_gradient(
@@ -64,10 +69,11 @@ def test_input_gradient(shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("density", [1.0, 0.2])
+@pytest.mark.parametrize("shape", [*SHAPES, LARGE])
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.125, 0.0), (0.5, 1.0)])
-def test_weight_gradient(alpha, beta, shape, dtype):
-    a, _, _, delta = layer(shape, dtype)
+def test_weight_gradient(alpha, beta, shape, density, dtype):
+    a, _, _, delta = layer(shape, dtype, density)
     n_rows, fan_in, fan_out = shape
     for start, stop in parts(fan_in):
         before = np.full((stop - start, fan_out), 3 if beta else np.nan, dtype)

@@ -1,0 +1,352 @@
+"""What loops over single numbers cannot say well: code for vector registers, in LLVM's own terms.
+
+LLVM turns it into whatever instructions the processor has.
+"""
+
+from __future__ import annotations
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastmlp._jit import python_version
+
+__all__ = [
+    "BITS", "MAX_REGISTERS", "REGISTER", "add_product_of_nonzeros", "pack", "transpose_square",
+]  # fmt: skip
+
+_FEATURES = llvmlite.binding.get_host_cpu_features()
+REGISTER = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx") else 16
+"""Bytes of a vector register."""
+MAX_REGISTERS = 8
+"""Registers that hold a row of a result: half of what many processors have."""
+BITS = 64
+"""Elements whose zeros are found together."""
+
+
+class _Vectors:
+    """Emits instructions on vectors of a dtype."""
+
+    def __init__(self, builder, dtype):
+        self.builder = builder
+        self.itemsize = dtype.bitwidth // 8
+        self.lanes = REGISTER // self.itemsize
+        self.kind = ir.VectorType(
+            ir.FloatType() if self.itemsize == 4 else ir.DoubleType(), self.lanes
+        )
+        self.zeros = ir.Constant(self.kind, None)
+        self._suffix = f"v{self.lanes}f{dtype.bitwidth}"
+
+    def call(self, name, returns, *arguments):
+        """Call one of LLVM's own functions."""
+        kind = ir.FunctionType(returns, [argument.type for argument in arguments])
+        callee = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(callee, arguments)
+
+    def element(self, pointer, *offsets):
+        """Return the pointer to an element, as many on as the product of some offsets."""
+        offset = offsets[0]
+        for factor in offsets[1:]:
+            offset = self.builder.mul(offset, factor)
+        return self.builder.gep(pointer, [offset])
+
+    def _at(self, pointer):
+        return self.builder.bitcast(pointer, self.kind.as_pointer())
+
+    def load(self, pointer, lanes=None, align=None):
+        """Read a vector, or some lanes of it; the others are 0 and their memory is not touched."""
+        if lanes is None:
+            return self.builder.load(self._at(pointer), align=align or self.itemsize)
+        return self.call(
+            f"llvm.masked.load.{self._suffix}.p0", self.kind, self._at(pointer),
+            _int32(self.itemsize), lanes, self.zeros,
+        )  # fmt: skip
+
+    def store(self, vector, pointer, lanes=None):
+        """Write a vector, or some lanes of it."""
+        if lanes is None:
+            self.builder.store(vector, self._at(pointer), align=self.itemsize)
+            return
+        self.call(
+            f"llvm.masked.store.{self._suffix}.p0", ir.VoidType(), vector, self._at(pointer),
+            _int32(self.itemsize), lanes,
+        )  # fmt: skip
+
+    def prefetch(self, pointer):
+        """Fetch a line into the first-level cache, to be written."""
+        byte = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        self.call("llvm.prefetch.p0", ir.VoidType(), byte, _int32(1), _int32(3), _int32(1))
+
+    def multiply_add(self, x, y, z):
+        """Return x y + z."""
+        return self.call(f"llvm.fma.{self._suffix}", self.kind, x, y, z)
+
+    def everywhere(self, number):
+        """Return a number in all lanes."""
+        undefined = ir.Constant(self.kind, ir.Undefined)
+        first = self.builder.insert_element(undefined, number, _int32(0))
+        return self.shuffle(first, undefined, [0] * self.lanes)
+
+    def shuffle(self, one, other, order):
+        """Return elements of two vectors, numbered through, in some order."""
+        order = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), order)
+        return self.builder.shuffle_vector(one, other, order)
+
+    def lanes_below(self, count, first=0):
+        """Return which of the lanes, the first of them numbered `first`, are below a count."""
+        builder = self.builder
+        ones = builder.sub(builder.shl(_int64(1), count), _int64(1))
+        ones = builder.select(builder.icmp_signed(">=", count, _int64(64)), _int64(-1), ones)
+        some = builder.trunc(builder.lshr(ones, _int64(first)), ir.IntType(self.lanes))
+        return builder.bitcast(some, ir.VectorType(ir.IntType(1), self.lanes))
+
+    def nonzeros(self, pointer, lanes):
+        """Return the mask of up to 64 elements that are not 0; `lanes` says which there are."""
+        builder, mask = self.builder, _int64(0)
+        for group, some in enumerate(lanes):
+            first = group * self.lanes
+            x = self.load(self.element(pointer, _int64(first)), some)
+            bits = builder.bitcast(
+                builder.fcmp_unordered("!=", x, self.zeros), ir.IntType(self.lanes)
+            )
+            bits = builder.shl(builder.zext(bits, ir.IntType(64)), _int64(first))
+            mask = builder.or_(mask, bits)
+        return mask
+
+
+def _int32(value):
+    return ir.Constant(ir.IntType(32), value)
+
+
+def _int64(value):
+    return ir.Constant(ir.IntType(64), value)
+
+
+def _data(context, builder, kind, array):
+    return context.make_array(kind)(context, builder, array).data
+
+
+def _add_product_of_nonzeros(m, n, k, is_new, a, lda, slab, c, ldc):
+    lanes = REGISTER // c.itemsize
+    width = -(-n // lanes) * lanes
+    for i in range(m):
+        row = c[i * ldc : i * ldc + n]
+        if is_new:
+            row[:] = 0
+        for p in range(k):
+            if a[i * lda + p] != 0:
+                row += a[i * lda + p] * slab[p * width : p * width + n]
+
+
+@python_version(_add_product_of_nonzeros)
+@intrinsic
+def add_product_of_nonzeros(typingctx, m, n, k, is_new, a, lda, slab, c, ldc):
+    r"""Compute :math:`C \leftarrow A B + C`, or :math:`A B`, for a few columns and rows of B.
+
+    Parameters
+    ----------
+    m, n, k : int
+        A is (m, k), C is (m, n), and B (k, n). At most 64 rows of B, and as many columns as 8
+        registers hold; at least one of each, and one row of A.
+    is_new : bool
+        Whether what C held before counts as zero.
+    a : ndarray, 1-D
+        A, rows one after another. Zeros in it are skipped, even where B is nan or infinite.
+    lda, ldc : int
+        Distance between the starts of two rows, in elements.
+    slab : ndarray, 1-D
+        B, begins with a cache line. Each row is as long as the fewest registers that hold it; what
+        is in the rest does not matter.
+    c : ndarray, 1-D
+        **Overwritten.** Must not overlap the others.
+    """
+    dtype, integer = a.dtype, types.intp
+    signature = types.void(integer, integer, integer, types.boolean, a, integer, slab, c, integer)
+
+    def codegen(context, builder, signature, arguments):
+        m, n, k, is_new, a, lda, slab, c, ldc = arguments
+        a, slab, c = (_data(context, builder, signature.args[i], arguments[i]) for i in (4, 6, 7))
+        lanes = REGISTER // (dtype.bitwidth // 8)
+        n_registers = builder.sdiv(builder.add(n, _int64(lanes - 1)), _int64(lanes))
+        end = builder.append_basic_block("end")
+        choice = builder.switch(n_registers, end)
+        for number in range(1, MAX_REGISTERS + 1):
+            block = builder.append_basic_block(f"registers.{number}")
+            choice.add_case(_int64(number), block)
+            builder.position_at_end(block)
+            _rows_by_slab(_Vectors(builder, dtype), number, m, n, k, is_new, a, lda, slab, c, ldc)
+            builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _rows_by_slab(vectors, n_registers, m, n, k, is_new, a, lda, slab, c, ldc):
+    """Emit the loop over rows of C that take so many registers."""
+    builder, lanes = vectors.builder, vectors.lanes
+    there = [vectors.lanes_below(k, first) for first in range(0, BITS, lanes)]
+    columns = [_int64(register * lanes) for register in range(n_registers)]
+    all_lanes = ir.Constant(there[0].type, [1] * lanes)
+    stored = [None] * (n_registers - 1)
+    stored.append(vectors.lanes_below(builder.sub(n, columns[-1])))
+    nothing = ir.Constant(there[0].type, None)
+    loaded = [
+        builder.select(is_new, nothing, all_lanes if some is None else some) for some in stored
+    ]
+    last = builder.sub(m, _int64(1))
+    mask_of_next = cgutils.alloca_once(builder, ir.IntType(64))
+    builder.store(vectors.nonzeros(a, there), mask_of_next)
+    with cgutils.for_range(builder, m) as loop:
+        mask = builder.load(mask_of_next)
+        row = vectors.element(a, loop.index, lda)
+        out = vectors.element(c, loop.index, ldc)
+        # What the next row begins with is fetched while this one is at work.
+        next_one = builder.add(loop.index, _int64(1))
+        next_one = builder.select(builder.icmp_signed("<", next_one, last), next_one, last)
+        next_mask = vectors.nonzeros(vectors.element(a, next_one, lda), there)
+        builder.store(next_mask, mask_of_next)
+        for column in columns:
+            vectors.prefetch(vectors.element(vectors.element(c, next_one, ldc), column))
+        sums = [
+            vectors.load(vectors.element(out, column), some)
+            for column, some in zip(columns, loaded, strict=True)
+        ]
+        sums = _add_rows_of_slab(vectors, mask, row, slab, columns, sums)
+        for total, column, some in zip(sums, columns, stored, strict=True):
+            vectors.store(total, vectors.element(out, column), some)
+
+
+def _add_rows_of_slab(vectors, mask, row, slab, columns, sums):
+    """Emit the loop over the bits of a mask; return the sums after it."""
+    builder = vectors.builder
+    before = builder.block
+    head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "done"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    left = builder.phi(mask.type)
+    totals = [builder.phi(vectors.kind) for _ in sums]
+    builder.cbranch(builder.icmp_unsigned("!=", left, _int64(0)), body, end)
+    builder.position_at_end(body)
+    place = vectors.call("llvm.cttz.i64", mask.type, left, ir.Constant(ir.IntType(1), 1))
+    number = vectors.everywhere(builder.load(vectors.element(row, place)))
+    width = _int64(len(columns) * vectors.lanes)
+    other = vectors.element(slab, place, width)
+    new = [
+        vectors.multiply_add(
+            number, vectors.load(vectors.element(other, column), align=REGISTER), total
+        )
+        for column, total in zip(columns, totals, strict=True)
+    ]
+    without_lowest = builder.and_(left, builder.sub(left, _int64(1)))
+    for phi, first, later in zip(
+        [left, *totals], [mask, *sums], [without_lowest, *new], strict=True
+    ):
+        phi.add_incoming(first, before)
+        phi.add_incoming(later, body)
+    builder.branch(head)
+    builder.position_at_end(end)
+    return totals
+
+
+def _pack(m, n, factor, matrix, stride, slab):
+    lanes = REGISTER // slab.itemsize
+    width = -(-n // lanes) * lanes
+    for i in range(m):
+        slab[i * width : i * width + n] = factor * matrix[i * stride : i * stride + n]
+        slab[i * width + n : (i + 1) * width] = 0
+
+
+@python_version(_pack)
+@intrinsic
+def pack(typingctx, m, n, factor, matrix, stride, slab):
+    """Copy some columns of a matrix, times a factor, into a slab of `add_product_of_nonzeros`.
+
+    Parameters
+    ----------
+    m, n : int
+        Rows and columns.
+    factor : float
+        Scalar of the arrays' dtype.
+    matrix : ndarray, 1-D
+        Rows of the matrix, from the first of these columns. Not modified.
+    stride : int
+        Distance between the starts of two rows, in elements.
+    slab : ndarray, 1-D
+        **Overwritten**, with zeros after each row.
+    """
+    dtype, integer = matrix.dtype, types.intp
+    signature = types.void(integer, integer, dtype, matrix, integer, slab)
+
+    def codegen(context, builder, signature, arguments):
+        m, n, factor, _, stride, _ = arguments
+        source = _data(context, builder, signature.args[3], arguments[3])
+        target = _data(context, builder, signature.args[5], arguments[5])
+        vectors = _Vectors(builder, dtype)
+        factors, lanes = vectors.everywhere(factor), _int64(vectors.lanes)
+        n_registers = builder.sdiv(builder.add(n, _int64(vectors.lanes - 1)), lanes)
+        width = builder.mul(n_registers, lanes)
+        with cgutils.for_range(builder, n_registers) as columns:
+            column = builder.mul(columns.index, lanes)
+            some = vectors.lanes_below(builder.sub(n, column))
+            source_column = vectors.element(source, column)
+            target_column = vectors.element(target, column)
+            with cgutils.for_range(builder, m) as rows:
+                x = vectors.load(vectors.element(source_column, rows.index, stride), some)
+                vectors.store(
+                    builder.fmul(factors, x), vectors.element(target_column, rows.index, width)
+                )
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _transpose_square(matrix, stride, out, out_stride):
+    size = REGISTER // out.itemsize
+    for i in range(size):
+        for j in range(size):
+            out[j * out_stride + i] = matrix[i * stride + j]
+
+
+@python_version(_transpose_square)
+@intrinsic
+def transpose_square(typingctx, matrix, stride, out, out_stride):
+    """Transpose a square matrix with as many rows as a register has lanes.
+
+    Parameters
+    ----------
+    matrix : ndarray, 1-D
+        Its rows. Not modified.
+    stride, out_stride : int
+        Distance between the starts of two rows, in elements.
+    out : ndarray, 1-D
+        **Overwritten** by the rows of the transpose.
+    """
+    dtype = matrix.dtype
+    signature = types.void(matrix, types.intp, out, types.intp)
+
+    def codegen(context, builder, signature, arguments):
+        source = _data(context, builder, signature.args[0], arguments[0])
+        target = _data(context, builder, signature.args[2], arguments[2])
+        _, stride, _, out_stride = arguments
+        vectors = _Vectors(builder, dtype)
+        size = vectors.lanes
+        rows = [vectors.load(vectors.element(source, _int64(i), stride)) for i in range(size)]
+        # Rows that are a power of two apart exchange halves, then quarters of halves, and so on.
+        step = size // 2
+        while step:
+            low = [j if j & step == 0 else size + j - step for j in range(size)]
+            high = [j + step if j & step == 0 else size + j for j in range(size)]
+            for i in range(size):
+                if i & step == 0:
+                    one, other = rows[i], rows[i + step]
+                    rows[i] = vectors.shuffle(one, other, low)
+                    rows[i + step] = vectors.shuffle(one, other, high)
+            step //= 2
+        for i, row in enumerate(rows):
+            vectors.store(row, vectors.element(target, _int64(i), out_stride))
+        return context.get_dummy_value()
+
+    return signature, codegen

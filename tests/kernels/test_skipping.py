@@ -1,0 +1,143 @@
+"""Matrix products that skip zeros."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from fastmlp.kernels.skipping import FEW_ROWS, room_size
+from fastmlp.training import engine as engine_module
+from fastmlp.training.memory import aligned_empty
+from fastmlp.training.plan import Plan, make_plan
+from tests.kernels import compiled
+from tests.kernels.compiled import FLOATS, N_JOBS
+from tests.kernels.networks import make_problem
+from tests.kernels.test_blas import stored
+
+# m, n, k: one slab; many rows, columns and slabs of both dtypes, none of them even.
+SHAPES = [(50, 60, 70), (FEW_ROWS + 1, 300, 131), (301, 100, 35)]
+CANARY = 16
+
+
+def sparse_matrices(m, n, k, density, dtype):
+    rng = np.random.default_rng(0)
+    A, B, C = (rng.normal(size=shape).astype(dtype) for shape in ((m, k), (k, n), (m, n)))
+    return A * (rng.uniform(size=A.shape) < density), B, C
+
+
+def multiply(trans_a, trans_b, alpha, A, B, beta, C, padding=0):
+    """Return whether C was computed, and C."""
+    (m, k), n, number = A.shape, B.shape[1], A.dtype.type
+    lda, ldb = (m if trans_a else k) + padding, (k if trans_b else n) + 2 * padding
+    ldc = n + 3 * padding
+    size = room_size(k if trans_a else m, A.dtype)
+    room = aligned_empty(size + CANARY, A.dtype)
+    room[:] = np.nan
+    c = stored(C, False, ldc, 0, filler=7)
+    done = compiled.product_of_nonzeros(
+        trans_a, trans_b, m, n, k, number(alpha), stored(A, trans_a, lda, 0), lda,
+        stored(B, trans_b, ldb, 0), ldb, number(beta), c, ldc, room[:size],
+    )  # fmt: skip
+    c = c.reshape(m, ldc)
+    np.testing.assert_array_equal(c[:, n:], 7)
+    assert np.isnan(room[size:]).all()
+    return done, c[:, :n]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("trans_b", [False, True])
+@pytest.mark.parametrize("trans_a", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_product_of_nonzeros(shape, trans_a, trans_b, dtype):
+    eps = float(np.finfo(dtype).eps)
+    for density in (0.0, 0.15):
+        A, B, C = sparse_matrices(*shape, density, dtype)
+        product, size = A.astype(np.float64) @ B, np.abs(A).astype(np.float64) @ np.abs(B)
+        for alpha, beta, padding in [(1, 0, 0), (1, 1, 0), (-0.3, 0, 2), (0.3, 1, 5)]:
+            before = C if beta else np.full_like(C, np.nan)
+            done, got = multiply(trans_a, trans_b, alpha, A, B, beta, before.copy(), padding)
+            assert done
+            error = np.abs(got - (alpha * product + (beta * C if beta else 0)))
+            assert (error <= 4 * eps * (shape[2] + 2) * (size + np.abs(C))).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_many_rows_of_a_transposed_matrix(dtype):
+    # More than are turned at a time.
+    A, B, C = sparse_matrices(3000, 50, 100, 0.1, dtype)
+    done, got = multiply(True, False, 1, A, B, 0, C.copy())
+    assert done
+    tolerance = 1000 * np.finfo(dtype).eps
+    np.testing.assert_allclose(got, A @ B, tolerance, tolerance)
+
+
+@pytest.mark.parametrize("trans_a", [False, True])
+def test_full_or_small_matrices_are_left_to_blas(trans_a):
+    # Full, too little work, too few rows.
+    for shape, density in [((100, 64, 100), 1.0), ((20, 20, 20), 0.1), ((3, 300, 300), 0.1)]:
+        shape = shape[::-1] if trans_a else shape
+        A, B, C = sparse_matrices(*shape, density, np.float64)
+        done, got = multiply(trans_a, False, 1, A, B, 1, C.copy())
+        assert not done
+        np.testing.assert_array_equal(got, C)
+
+
+# --------------------------------------------------------------------------------------
+# In training
+# --------------------------------------------------------------------------------------
+
+
+def train(plan, monkeypatch, dtype, n_jobs, optimizer="adam", batch_size=60):
+    """Train a network most of whose inputs and hidden units are zero; return the parameters."""
+    monkeypatch.setattr(engine_module, "make_plan", lambda *_, **__: plan)
+    problem = make_problem(
+        (64, 48), "relu", loss="softmax_cross_entropy", n_features=160, n_samples=130, dtype=dtype
+    )
+    X = problem.X * (np.random.default_rng(0).uniform(size=problem.X.shape) < 0.2)
+    X = np.ascontiguousarray(X, dtype)
+    with problem.engine(optimizer, X=X, n_jobs=n_jobs, batch_size=batch_size, alpha=0.1) as engine:
+        for workspace in engine._workspaces:
+            workspace.room[:] = np.nan
+        for epoch in range(3):
+            order = np.random.RandomState(epoch).permutation(len(X))
+            loss = engine.run_epoch(order, False, np.full(engine.n_batches, 0.01))
+        # The kernel has been at work, or not.
+        assert [np.isnan(w.room).all() for w in engine._workspaces] == [
+            not plan.skips_zeros for _ in engine._workspaces
+        ]
+    return loss, problem.params
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n_jobs", N_JOBS)
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(True, 1, 60, 3),
+        Plan(False, 1, 64, 1),
+        Plan(False, 2, 64, 2),
+        Plan(False, 2, 32, 2),
+    ],
+    ids=["together", "one shard", "shards", "pieces"],
+)
+def test_training_that_skips_zeros_is_the_same(plan, n_jobs, dtype, monkeypatch):
+    skips = dataclasses.replace(plan, skips_zeros=True)
+    expected_loss, expected = train(plan, monkeypatch, dtype, n_jobs)
+    loss, params = train(skips, monkeypatch, dtype, n_jobs)
+    tolerance = 1e-10 if dtype is np.float64 else 2e-3
+    np.testing.assert_allclose(loss, expected_loss, tolerance)
+    np.testing.assert_allclose(params, expected, tolerance, tolerance)
+    np.testing.assert_array_equal(train(skips, monkeypatch, dtype, n_jobs)[1], params)
+    if not plan.shares_layers:
+        np.testing.assert_array_equal(train(skips, monkeypatch, dtype, 1)[1], params)
+
+
+def test_large_layers_skip_zeros():
+    def skips_zeros(hidden, batch_size):
+        problem = make_problem(hidden, n_features=50, n_samples=300)
+        return make_plan(problem.layout, np.float64, batch_size).skips_zeros
+
+    assert skips_zeros((100,), 200)
+    assert skips_zeros((300, 300), 32)
+    assert not skips_zeros((300, 300), 8)
+    assert not skips_zeros((10, 10), 32)

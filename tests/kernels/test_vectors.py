@@ -1,0 +1,104 @@
+"""Code for vector registers, against NumPy."""
+
+import numpy as np
+import pytest
+
+from fastmlp.kernels.vectors import BITS, MAX_REGISTERS, REGISTER
+from tests.kernels import compiled
+from tests.kernels.compiled import FLOATS
+
+
+def lanes_of(dtype):
+    return REGISTER // np.dtype(dtype).itemsize
+
+
+def widths(dtype):
+    """Columns that fill registers, or all but a lane of the last one, or one lane of it."""
+    lanes = lanes_of(dtype)
+    return [1, 2, lanes - 1, lanes, lanes + 1, 3 * lanes, MAX_REGISTERS * lanes - 1]
+
+
+def slab_of(B):
+    """B as the kernel wants it, with nan where its rows are longer than B's."""
+    lanes = lanes_of(B.dtype)
+    width = -(-B.shape[1] // lanes) * lanes
+    raw = np.full(len(B) * width + REGISTER, np.nan, B.dtype)
+    start = -raw.ctypes.data % REGISTER // B.itemsize
+    slab = raw[start : start + len(B) * width]
+    slab.reshape(len(B), width)[:, : B.shape[1]] = B
+    return slab
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("depth", [1, 7, 16, 33, BITS - 1, BITS])
+def test_add_product_of_nonzeros(depth, density, dtype):
+    rng = np.random.default_rng(0)
+    for n_columns in widths(dtype):
+        for n_rows, is_new in [(1, False), (5, False), (4, True)]:
+            # What is outside the matrices is nan, and must be neither read nor written.
+            a = np.full((n_rows, depth + 3), np.nan, dtype)
+            c = np.full((n_rows, n_columns + 2), np.nan, dtype)
+            a[:, :depth] = rng.normal(size=(n_rows, depth))
+            a[:, :depth] *= rng.uniform(size=(n_rows, depth)) < density
+            B = rng.normal(size=(depth, n_columns)).astype(dtype)
+            if not is_new:
+                c[:, :n_columns] = rng.normal(size=(n_rows, n_columns))
+            before = 0 if is_new else c[:, :n_columns].astype(np.float64)
+            expected = a[:, :depth].astype(np.float64) @ B + before
+            # Both end where their last row does.
+            flat_a = a.reshape(-1)[: a.size - 3].copy()
+            flat_c = c.reshape(-1)[: c.size - 2].copy()
+            compiled.add_product_of_nonzeros(
+                n_rows, n_columns, depth, is_new, flat_a, depth + 3, slab_of(B), flat_c,
+                n_columns + 2,
+            )  # fmt: skip
+            got = np.append(flat_c, [np.nan, np.nan]).reshape(c.shape)
+            tolerance = 4 * BITS * np.finfo(dtype).eps
+            np.testing.assert_allclose(got[:, :n_columns], expected, tolerance, tolerance)
+            assert np.isnan(got[:, n_columns:]).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_nan_is_not_zero(dtype):
+    A = np.zeros((3, BITS), dtype)
+    A[0, 5], A[1, 6], A[2, 7] = np.nan, np.inf, -0.0
+    B, C = np.ones((BITS, 2), dtype), np.empty(6, dtype)
+    compiled.add_product_of_nonzeros(3, 2, BITS, True, A.ravel(), BITS, slab_of(B), C, 2)
+    np.testing.assert_array_equal(C, [np.nan, np.nan, np.inf, np.inf, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_what_meets_a_zero_does_not_show(dtype):
+    A, B = np.eye(4, BITS, dtype=dtype), np.full((BITS, 3), np.nan, dtype)
+    B[:3] = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    C = np.zeros(12, dtype)
+    compiled.add_product_of_nonzeros(4, 3, BITS, False, A.ravel(), BITS, slab_of(B), C, 3)
+    np.testing.assert_array_equal(C, [1, 2, 3, 4, 5, 6, 7, 8, 9, *[np.nan] * 3])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("factor", [1.0, -0.25])
+def test_pack(factor, dtype):
+    for n_columns in widths(dtype):
+        B = np.random.default_rng(0).normal(size=(5, n_columns)).astype(dtype)
+        matrix = np.full((5, n_columns + 4), np.nan, dtype)
+        matrix[:, :n_columns] = B
+        slab = slab_of(np.full(B.shape, 7, dtype))
+        compiled.pack(
+            5, n_columns, dtype(factor), matrix.reshape(-1)[: matrix.size - 4].copy(),
+            n_columns + 4, slab,
+        )  # fmt: skip
+        slab = slab.reshape(5, -1)
+        np.testing.assert_array_equal(slab[:, :n_columns], dtype(factor) * B)
+        np.testing.assert_array_equal(slab[:, n_columns:], 0)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_transpose_square(dtype):
+    size = lanes_of(dtype)
+    matrix = np.arange(size * (size + 3), dtype=dtype).reshape(size, size + 3)
+    out = np.full((size, size + 1), -1, dtype)
+    compiled.transpose_square(matrix.ravel(), size + 3, out.reshape(-1), size + 1)
+    np.testing.assert_array_equal(out[:, :size], matrix[:, :size].T)
+    np.testing.assert_array_equal(out[:, size:], -1)
