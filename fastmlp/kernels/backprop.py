@@ -84,8 +84,10 @@ def load_rows(network, data, samples, gathers, start, workspace):
             out = view(workspace.gathered, row * n_features, n_features)
             for j in range(n_features):
                 out[j] = source[j]
+        some = view(data.targets, sample * n_targets, n_targets)
+        targets = view(workspace.targets, row * n_targets, n_targets)
         for j in range(n_targets):
-            workspace.targets[row * n_targets + j] = data.targets[sample * n_targets + j]
+            targets[j] = some[j]
         if data.sample_weight.size:
             workspace.weights[row] = data.sample_weight[sample]
     if gathers and network.narrow.forward:

@@ -104,12 +104,24 @@ def sparse_forward(fan_out, rows, indptr, indices, values, weights, biases, z):
                 out[j] += x * w[j]
 
 
-@inlined_kernel
+@kernel
 def _broadcast(n_rows, n_units, fan_out, biases, z):
-    for i in range(n_rows):
-        row = view(z, i * fan_out, n_units)
-        for j in range(n_units):
-            row[j] = biases[j]
+    if n_units < fan_out:
+        for i in range(n_rows):
+            row = view(z, i * fan_out, n_units)
+            for j in range(n_units):
+                row[j] = biases[j]
+        return
+    # Rows may be short: twice as much is copied each time.
+    size, total = min(n_units, n_rows * n_units), n_rows * n_units
+    for j in range(size):
+        z[j] = biases[j]
+    while size < total:
+        copied = min(size, total - size)
+        rest = view(z, size, copied)
+        for j in range(copied):
+            rest[j] = z[j]
+        size += copied
 
 
 @kernel
@@ -198,7 +210,13 @@ def bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
     zero = grads.dtype.type(0)
     for j in range(fan_out):
         grads[j] = zero if beta == zero else beta * grads[j]
-    for i in range(n_rows):
+    n_fours = n_rows // 4 * 4
+    for i in range(0, n_fours, 4):
+        d0, d1 = view(delta, i * fan_out, fan_out), view(delta, (i + 1) * fan_out, fan_out)
+        d2, d3 = view(delta, (i + 2) * fan_out, fan_out), view(delta, (i + 3) * fan_out, fan_out)
+        for j in range(fan_out):
+            grads[j] += alpha * ((d0[j] + d1[j]) + (d2[j] + d3[j]))
+    for i in range(n_fours, n_rows):
         error = view(delta, i * fan_out, fan_out)
         for j in range(fan_out):
             grads[j] += alpha * error[j]

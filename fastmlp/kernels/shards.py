@@ -110,10 +110,11 @@ def _update(network, n_rows, rates, total, step, params, workspace, team, part, 
     first, _, _ = _part_of(network, params, part, team.n_parts)
     _, _, last = _part_of(network, params, stop - 1, team.n_parts)
     # Always in the same order, whoever does it.
+    some = view(grads, first, last - first)
     for shard in range(1, n_shards):
-        other = view(workspace.gradients, shard * params.size, params.size)
-        for i in range(first, last):
-            grads[i] += other[i]
+        other = view(workspace.gradients, shard * params.size + first, some.size)
+        for i in range(some.size):
+            some[i] += other[i]
     for k in range(part, stop):
         start, middle, _ = _part_of(network, params, k, team.n_parts)
         penalty = add_l1(step, total, grads, params, start, middle - start)

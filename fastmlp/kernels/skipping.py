@@ -11,6 +11,8 @@ vector registers, packed without gaps. A transposed A is turned first, some rows
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -37,7 +39,17 @@ _PRODUCT = Interface(
 )  # fmt: skip
 call_product_of_nonzeros = _PRODUCT.caller("Call `product_of_nonzeros`.")
 
-_SLAB_BYTES = BITS * MAX_REGISTERS * REGISTER
+
+def _first_level_cache() -> int:
+    """Return its size in bytes; 32 KiB where the system does not tell."""
+    try:
+        size = Path("/sys/devices/system/cpu/cpu0/cache/index0/size").read_text()
+        return int(size.strip().removesuffix("K")) * 1024
+    except (OSError, ValueError):
+        return 32 * 1024
+
+
+_SLAB_BYTES = min(BITS * MAX_REGISTERS * REGISTER, _first_level_cache() * 2 // 3)
 # A fourth of a second-level cache, or an eighth.
 _TURNED_BYTES = 256 * 1024
 # Every so manieth row is looked at to estimate how many zeros there are.
@@ -96,10 +108,10 @@ def product_of_nonzeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, 
     price = 0.85 if m * n * k <= _SMALL_PRODUCT and not trans_b else 1.05
     if not _is_worth_it(trans_a, m, (n + lanes - 1) // lanes, k, a, lda, price):
         return 0
-    slab = view(room, 0, BITS * MAX_REGISTERS * lanes)
+    slab = view(room, 0, _SLAB_BYTES // c.itemsize // lanes * lanes)
     turned = view(room, slab.size, room.size - slab.size)
     width = _even(n, MAX_REGISTERS * lanes, lanes)
-    depth = _even(k, BITS, 1)
+    depth = _even(k, min(BITS, slab.size // width), 1)
     stride = (k + lanes - 1) // lanes * lanes
     height = _even(m, turned.size // stride // lanes * lanes, lanes) if trans_a else m
     for i in range(0, m, height):

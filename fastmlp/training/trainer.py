@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastmlp.training.engine import Engine
 from fastmlp.training.schedules import Schedule
+from fastmlp.training.shuffling import make_shuffle
 
 __all__ = ["DivergenceError", "Progress", "Stop", "fit_epochs"]
 
@@ -250,7 +251,7 @@ def fit_epochs(
     in_order = engine.is_whole_batch or (
         not shuffle and bool(np.array_equal(order, np.arange(order.size)))
     )
-    finite_params = engine.params.copy()
+    finite_params, shuffle_samples = engine.params.copy(), make_shuffle(random_state)
     if not resumes:
         progress.n_iter, progress.stop = 0, None if max_iter > 0 else Stop.MAX_ITER
         progress.validation_loss = progress.validation_score = None
@@ -260,7 +261,7 @@ def fit_epochs(
             if shuffle:
                 # scikit-learn shuffles indices of the old order, and takes it by them. The swaps
                 # do not depend on what is swapped: this is the same.
-                random_state.shuffle(order)
+                shuffle_samples(order)
             seed = int(random_state.randint(2**31)) if engine.has_noise else 0
             rates = schedule.rates(engine.n_batches)
             loss = engine.run_epoch(taken, in_order, rates, seed)

@@ -1,0 +1,55 @@
+"""The order of the samples."""
+
+import numpy as np
+import pytest
+
+from fastmlp.training import shuffling
+from fastmlp.training.shuffling import make_shuffle
+from tests.kernels.compiled import IS_COMPILED
+
+
+def shuffled(shuffle):
+    order = np.arange(2000)
+    shuffle(order)
+    return order
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
+def test_numpy_still_keeps_its_state_where_it_did():
+    assert shuffling._is_where_we_think(), (
+        f"NumPy {np.__version__} keeps the state of RandomState somewhere else. Nothing is wrong, "
+        "but shuffling takes three times as long: fastmlp.training.shuffling needs another way."
+    )
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_the_generator_goes_on_as_if_it_had_shuffled_itself(is_known, monkeypatch):
+    if not is_known:
+        monkeypatch.setattr(shuffling, "_is_where_we_think", lambda: False)
+    expected, random_state = np.random.RandomState(3), np.random.RandomState(3)
+    shuffle = make_shuffle(random_state)
+    for _ in range(3):
+        np.testing.assert_array_equal(shuffled(shuffle), shuffled(expected.shuffle))
+        # Others draw from it in between, a normal number being drawn in pairs.
+        assert random_state.normal() == expected.normal()
+        assert random_state.randint(1000) == expected.randint(1000)
+
+
+def test_other_generators_shuffle_themselves():
+    class Backwards(np.random.RandomState):
+        def shuffle(self, x):
+            x[:] = x[::-1].copy()
+
+    np.testing.assert_array_equal(shuffled(make_shuffle(Backwards(0))), np.arange(2000)[::-1])
+
+
+def test_another_bit_generator_is_left_to_numpy():
+    def pcg():
+        return np.random.RandomState(np.random.PCG64(5))
+
+    np.testing.assert_array_equal(shuffled(make_shuffle(pcg())), shuffled(pcg().shuffle))
+
+
+def test_the_state_lives_as_long_as_it_is_used():
+    shuffle = make_shuffle(np.random.RandomState(4))  # nobody else knows this generator
+    np.testing.assert_array_equal(shuffled(shuffle), shuffled(np.random.RandomState(4).shuffle))
