@@ -158,5 +158,7 @@ def test_one_signature_per_dtype():
     kinds_of_training = {"run_batches_together", "run_batches_on_shards", "run_samples"}
     assert kinds_of_training | {"predict"} <= set(found)
     for name, kinds in found.items():
-        assert len(kinds) == 2, f"{name} was compiled for {kinds}"
-        assert ["float32" in kind for kind in kinds] == [False, True]
+        # What has nothing to do with floats is compiled once.
+        has_floats = name not in {"set_mode", "shuffle"}
+        assert len(kinds) == 1 + has_floats, f"{name} was compiled for {kinds}"
+        assert ["float32" in kind for kind in kinds] == [False, True][: len(kinds)]

@@ -20,6 +20,7 @@ from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
 from fastmlp.kernels.skipping import room_size
 from fastmlp.kernels.stochastic import BLOCK, run_samples
 from fastmlp.kernels.structures import Data, Step, Team
+from fastmlp.kernels.subnormals import FLUSH, set_mode
 from fastmlp.training.data import n_samples_of
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.network import NetworkLayout
@@ -304,7 +305,11 @@ class Engine:
         self, kernel: Callable[..., None], arguments: tuple[Any, ...], losses: Floats
     ) -> None:
         def work(thread: int) -> None:
-            kernel(*arguments, self._workspaces[thread], self._team, thread, losses)
+            before = set_mode(FLUSH)
+            try:
+                kernel(*arguments, self._workspaces[thread], self._team, thread, losses)
+            finally:
+                set_mode(before)
 
         self._threads.run(work, ends_together=True)
 
