@@ -39,8 +39,7 @@ def shuffle(state, words, order):
     Matsumoto and Nishimura (1998), "Mersenne Twister: A 623-dimensionally Equidistributed Uniform
     Pseudorandom Number Generator".
     """
-    position = np.int64(state[N_WORDS])
-    _temper(state, words)
+    position, is_tempered = np.int64(state[N_WORDS]), False
     left = order.size - 1
     mask = np.uint32(1)
     while np.int64(mask) < left:
@@ -48,8 +47,10 @@ def shuffle(state, words, order):
     while left > 0:
         if position == N_WORDS:
             _twist(state)
+            position, is_tempered = np.int64(0), False
+        if not is_tempered:
             _temper(state, words)
-            position = 0
+            is_tempered = True
         if left <= np.int64(mask >> _ONE):
             mask = np.uint32(mask >> _ONE)
         drawn = np.int64(words[position] & mask)

@@ -16,13 +16,19 @@ __all__ = ["make_shuffle"]
 Integers = NDArray[np.int64]
 
 
-def make_shuffle(random_state: np.random.RandomState) -> Callable[[Integers], None]:
+# Samples below which compiling takes longer than it saves.
+_FEW_SAMPLES = 1000
+
+
+def make_shuffle(random_state: np.random.RandomState, n_samples: int) -> Callable[[Integers], None]:
     """Return what does the same as ``random_state.shuffle``, faster if it can.
 
     Parameters
     ----------
     random_state : RandomState
         The generator, which goes on as if it had shuffled itself.
+    n_samples : int
+        How many samples will be shuffled.
 
     Returns
     -------
@@ -34,6 +40,8 @@ def make_shuffle(random_state: np.random.RandomState) -> Callable[[Integers], No
     Where NumPy keeps the state of its Mersenne Twister is not a public matter. Hence the first call
     tries it out.
     """
+    if n_samples < _FEW_SAMPLES:
+        return random_state.shuffle
     # Another class may have another method.
     is_plain = type(random_state) is np.random.RandomState
     bit_generator = getattr(random_state, "_bit_generator", None)

@@ -251,7 +251,7 @@ def fit_epochs(
     in_order = engine.is_whole_batch or (
         not shuffle and bool(np.array_equal(order, np.arange(order.size)))
     )
-    finite_params, shuffle_samples = engine.params.copy(), make_shuffle(random_state)
+    finite_params, shuffle_samples = engine.params.copy(), make_shuffle(random_state, order.size)
     if not resumes:
         progress.n_iter, progress.stop = 0, None if max_iter > 0 else Stop.MAX_ITER
         progress.validation_loss = progress.validation_score = None
