@@ -157,7 +157,7 @@ def bench_layer(benchmark: Any, name: str, density: float, dtype: str) -> None:
         inputs *= rng.uniform(size=inputs.size) < density
         outputs *= rng.uniform(size=outputs.size) < density
     skipping = product_of_nonzeros.address(dtype)
-    room = aligned_empty(room_size(N_ROWS, dtype), dtype)
+    room = aligned_empty(room_size(N_ROWS, FAN_IN, dtype), dtype)
     weights, biases = _random(dtype, FAN_IN * FAN_OUT), _random(dtype, FAN_OUT)
     shape = (N_ROWS, FAN_IN, FAN_OUT)
     zero, one = weights.dtype.type(0), weights.dtype.type(1)

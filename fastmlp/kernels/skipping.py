@@ -59,13 +59,13 @@ LITTLE_WORK, FEW_ROWS = 100_000, 16
 _SMALL_PRODUCT = 1_000_000
 
 
-def room_size(n_rows: int, dtype: DTypeLike) -> int:
+def room_size(n_rows: int, n_columns: int, dtype: DTypeLike) -> int:
     """Return how many elements `product_of_nonzeros` takes to work in.
 
     Parameters
     ----------
-    n_rows : int
-        The most rows that a transposed matrix will have in memory.
+    n_rows, n_columns : int
+        The most rows and columns that a transposed matrix will have in memory.
     dtype : dtype
         The compute dtype.
 
@@ -74,8 +74,10 @@ def room_size(n_rows: int, dtype: DTypeLike) -> int:
     int
         The size of a room that begins with a cache line.
     """
-    turned = max(_TURNED_BYTES, (n_rows + REGISTER) * REGISTER)
-    return (_SLAB_BYTES + turned) // np.dtype(dtype).itemsize
+    itemsize = np.dtype(dtype).itemsize
+    lanes = REGISTER // itemsize
+    row, n_turned = -(-n_rows // lanes) * REGISTER, -(-n_columns // lanes) * lanes
+    return (_SLAB_BYTES + max(row * lanes, min(row * n_turned, _TURNED_BYTES))) // itemsize
 
 
 @_PRODUCT.function
@@ -152,7 +154,7 @@ def _is_worth_it(trans_a, m, n_registers, k, a, lda, price):
 
     For each element of A, BLAS costs a price per register of C. Skipping costs 1 for each that is
     not 0, and as was measured: 3 to find it, 32 for a row of a slab, 6 for each register that is
-    packed, and 19 for one of A that is turned.
+    packed, and 1.2 to turn an element of A, or twice that where registers hold fewer than 16.
     """
     n_rows, n_columns = (k, m) if trans_a else (m, k)
     if n_rows < FEW_ROWS:
@@ -165,8 +167,9 @@ def _is_worth_it(trans_a, m, n_registers, k, a, lda, price):
             n_nonzeros += row[j] != 0
     density, at_once = n_nonzeros / n_sampled, min(n_registers, MAX_REGISTERS)
     cost = density * (at_once + 3) + 32 / min(k, BITS) + 6 * at_once / m
-    turning = 19 * a.itemsize / REGISTER if trans_a else 0.0
-    return cost + turning < price * at_once
+    if trans_a:
+        cost += 1.2 if a.itemsize * 16 <= REGISTER else 2.4
+    return cost < price * at_once
 
 
 @kernel

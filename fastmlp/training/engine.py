@@ -192,7 +192,8 @@ class Engine:
             skips_zeros = is_dense and is_worth_skipping(BLOCK, layout.units[0] * layout.units[1])
         self._room_size = 0
         if skips_zeros:
-            self._room_size = room_size(max(self._plan.capacity, BLOCK), params.dtype)
+            n_rows = max(self._plan.capacity, BLOCK)
+            self._room_size = room_size(n_rows, max(layout.units[:-1]), params.dtype)
         self._network = layout.for_kernels(
             params.dtype, is_narrow=self._plan.is_narrow, skips_zeros=skips_zeros
         )

@@ -195,9 +195,9 @@ def transpose_square(matrix, stride, out, out_stride):
     vectors.transpose_square(matrix, stride, out, out_stride)
 
 
-def _skipping_and_room(n_rows, array):
+def _skipping_and_room(n_rows, n_columns, array):
     """The address for the kernels of a layer, and where it works."""
-    room = aligned_empty(skipping.room_size(n_rows, array.dtype), array.dtype)
+    room = aligned_empty(skipping.room_size(n_rows, n_columns, array.dtype), array.dtype)
     return skipping.product_of_nonzeros.address(array.dtype), room
 
 
@@ -208,7 +208,7 @@ def _dense_forward(skipping, n_rows, fan_in, n_units, fan_out, a, weights, biase
 
 def dense_forward(n_rows, fan_in, n_units, fan_out, a, weights, biases, z):
     """z = a W + b."""
-    skipping, room = _skipping_and_room(n_rows, z)
+    skipping, room = _skipping_and_room(n_rows, fan_in, z)
     _dense_forward(skipping, n_rows, fan_in, n_units, fan_out, a, weights, biases, z, room)
 
 
@@ -236,7 +236,7 @@ def _weight_gradient(
 
 def weight_gradient(n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads):
     """G = alpha a' delta + beta G."""
-    skipping, room = _skipping_and_room(n_rows, grads)
+    skipping, room = _skipping_and_room(n_rows, fan_in, grads)
     _weight_gradient(
         skipping, n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads, room
     )
@@ -277,7 +277,7 @@ def _input_gradient(
 
 def input_gradient(n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs):
     """delta W'."""
-    skipping, room = _skipping_and_room(n_rows, delta)
+    skipping, room = _skipping_and_room(n_rows, fan_out, delta)
     _input_gradient(skipping, n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs, room)
 
 

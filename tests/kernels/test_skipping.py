@@ -30,7 +30,7 @@ def multiply(trans_a, trans_b, alpha, A, B, beta, C, padding=0):
     (m, k), n, number = A.shape, B.shape[1], A.dtype.type
     lda, ldb = (m if trans_a else k) + padding, (k if trans_b else n) + 2 * padding
     ldc = n + 3 * padding
-    size = room_size(k if trans_a else m, A.dtype)
+    size = room_size(*(A.T if trans_a else A).shape, A.dtype)
     room = aligned_empty(size + CANARY, A.dtype)
     room[:] = np.nan
     c = stored(C, False, ldc, 0, filler=7)
