@@ -76,7 +76,7 @@ def _twist(state):
 @inlined_kernel
 def _mixed(one, next_one):
     y = (one & _UPPER) | (next_one & _LOWER)
-    return (y >> _ONE) ^ ((np.uint32(0) - (y & _ONE)) & _TWIST)
+    return (y >> _ONE) ^ ((y & _ONE) * _TWIST)
 
 
 @kernel

@@ -11,8 +11,6 @@ vector registers, packed without gaps. A transposed A is turned first, some rows
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -40,19 +38,10 @@ _PRODUCT = Interface(
 call_product_of_nonzeros = _PRODUCT.caller("Call `product_of_nonzeros`.")
 
 
-def _first_level_cache() -> int:
-    """Return its size in bytes; 32 KiB where the system does not tell."""
-    try:
-        size = Path("/sys/devices/system/cpu/cpu0/cache/index0/size").read_text()
-        return int(size.strip().removesuffix("K")) * 1024
-    except (OSError, ValueError):
-        return 32 * 1024
-
-
-_SLAB_BYTES = min(BITS * MAX_REGISTERS * REGISTER, _first_level_cache() * 2 // 3)
-# A fourth of a second-level cache, or an eighth.
+_SLAB_BYTES = BITS * MAX_REGISTERS * REGISTER
+# Stays in a second-level cache, beside some rows of C.
 _TURNED_BYTES = 256 * 1024
-# Every so manieth row is looked at to estimate how many zeros there are.
+# One row in so many is looked at, to estimate how many zeros there are.
 _SAMPLED = 8
 # Multiply-adds, and rows of A in memory, below which BLAS has won before anybody has looked.
 LITTLE_WORK, FEW_ROWS = 100_000, 16
@@ -106,16 +95,18 @@ def product_of_nonzeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, 
     lanes = REGISTER // c.itemsize
     if m * n * k < LITTLE_WORK:
         return 0
-    # OpenBLAS packs nothing for small products, if B is not transposed.
-    price = 0.85 if m * n * k <= _SMALL_PRODUCT and not trans_b else 1.05
-    if not _is_worth_it(trans_a, m, (n + lanes - 1) // lanes, k, a, lda, price):
-        return 0
-    slab = view(room, 0, _SLAB_BYTES // c.itemsize // lanes * lanes)
+    slab = view(room, 0, BITS * MAX_REGISTERS * lanes)
     turned = view(room, slab.size, room.size - slab.size)
-    width = _even(n, MAX_REGISTERS * lanes, lanes)
-    depth = _even(k, min(BITS, slab.size // width), 1)
+    width, depth = _even(n, MAX_REGISTERS * lanes, lanes), _even(k, BITS, 1)
     stride = (k + lanes - 1) // lanes * lanes
     height = _even(m, turned.size // stride // lanes * lanes, lanes) if trans_a else m
+    # OpenBLAS packs nothing for small products, if B is not transposed.
+    price = 0.85 if m * n * k <= _SMALL_PRODUCT and not trans_b else 1.05
+    n_rows, n_columns = (k, m) if trans_a else (m, k)
+    if n_rows < FEW_ROWS or not _is_worth_it(
+        trans_a, n_rows, n_columns, a, lda, width // lanes, depth, height, price
+    ):
+        return 0
     for i in range(0, m, height):
         rows = min(height, m - i)
         if trans_a:
@@ -149,27 +140,23 @@ def _even(total, most, grain):
 
 
 @kernel
-def _is_worth_it(trans_a, m, n_registers, k, a, lda, price):
+def _is_worth_it(trans_a, n_rows, n_columns, a, lda, n_registers, depth, height, price):
     """Estimate how much of A is not 0, and whether that is little enough.
 
     For each element of A, BLAS costs a price per register of C. Skipping costs 1 for each that is
     not 0, and as was measured: 3 to find it, 32 for a row of a slab, 6 for each register that is
     packed, and 1.2 to turn an element of A, or twice that where registers hold fewer than 16.
     """
-    n_rows, n_columns = (k, m) if trans_a else (m, k)
-    if n_rows < FEW_ROWS:
-        return False
     n_nonzeros, n_sampled = 0, 0
     for i in range(0, n_rows, _SAMPLED):
         row = view(a, i * lda, n_columns)
         n_sampled += n_columns
         for j in range(n_columns):
             n_nonzeros += row[j] != 0
-    density, at_once = n_nonzeros / n_sampled, min(n_registers, MAX_REGISTERS)
-    cost = density * (at_once + 3) + 32 / min(k, BITS) + 6 * at_once / m
+    cost = n_nonzeros / n_sampled * (n_registers + 3) + 32 / depth + 6 * n_registers / height
     if trans_a:
         cost += 1.2 if a.itemsize * 16 <= REGISTER else 2.4
-    return cost < price * at_once
+    return cost < price * n_registers
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Numbers that are nearly nothing count as nothing, while kernels run.
+"""Numbers that are nearly nothing count as nothing while a network trains, on x86-64.
 
 A weight whose gradient is its own L2 term alone, that of a pixel which is always dark or of a unit
 that is dead, shrinks for ever. Below 1e-38 (float32) or 2e-308 a number is *subnormal*, and many
@@ -15,11 +15,11 @@ from numba.extending import intrinsic
 
 from fastmlp._jit import entry_point, python_version
 
-__all__ = ["FLUSH", "set_mode"]
+__all__ = ["AS_IT_IS", "FLUSH", "set_mode"]
 
-FLUSH = -1
-"""What `set_mode` takes for: subnormal numbers are zero."""
-# Of the control and status register of SSE: results are flushed to zero, operands are taken as it.
+FLUSH, AS_IT_IS = -1, -2
+"""Passed to `set_mode`: count subnormal numbers as zero; change nothing."""
+# Of the control and status register of SSE: flush results, and count operands as zero.
 _FLUSH_BITS = 0x8040
 
 
@@ -47,9 +47,14 @@ def _exchange_mode(typingctx, mode):
         address = builder.bitcast(place, byte)
         builder.call(read, [address])
         before = builder.load(place)
+
+        def is_code(code):
+            return builder.icmp_signed("==", mode, ir.Constant(mode.type, code))
+
+        new = builder.trunc(mode, word)
         flushing = builder.or_(before, ir.Constant(word, _FLUSH_BITS))
-        is_mode = builder.icmp_signed(">=", mode, ir.Constant(mode.type, 0))
-        builder.store(builder.select(is_mode, builder.trunc(mode, word), flushing), place)
+        new = builder.select(is_code(FLUSH), flushing, new)
+        builder.store(builder.select(is_code(AS_IT_IS), before, new), place)
         builder.call(write, [address])
         return builder.zext(before, mode.type)
 
@@ -63,7 +68,7 @@ def set_mode(mode):
     Parameters
     ----------
     mode : int
-        `FLUSH`, or what an earlier call returned.
+        `FLUSH`, `AS_IT_IS`, or what an earlier call returned.
 
     Returns
     -------

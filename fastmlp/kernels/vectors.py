@@ -5,21 +5,33 @@ LLVM turns it into whatever instructions the processor has.
 
 from __future__ import annotations
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from fastmlp._jit import python_version
 
 __all__ = [
-    "BITS", "MAX_REGISTERS", "REGISTER", "add_product_of_nonzeros", "pack", "transpose_square",
+    "BITS", "IS_FAST", "MAX_REGISTERS", "REGISTER", "add_product_of_nonzeros", "pack",
+    "transpose_square",
 ]  # fmt: skip
 
-_FEATURES = llvmlite.binding.get_host_cpu_features()
-REGISTER = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx") else 16
+try:
+    # Not public. It is what Numba compiles for, and what compiled code is kept by.
+    from numba.core.codegen import get_host_cpu_features
+except ImportError:  # nothing of the processor's then, which is right, but slow
+    get_host_cpu_features = str
+
+_FEATURES = config.CPU_FEATURES
+if _FEATURES is None:
+    _FEATURES = get_host_cpu_features()
+_FEATURES = _FEATURES.split(",")
+_HAS_AVX2 = "+avx2" in _FEATURES and "+fma" in _FEATURES
+REGISTER = 64 if "+avx512f" in _FEATURES else 32 if _HAS_AVX2 else 16
 """Bytes of a vector register."""
+IS_FAST = REGISTER > 16
+"""Whether what is here is known to be faster than plain loops and BLAS; else it is only right."""
 MAX_REGISTERS = 8
 """Registers that hold a row of a result: half of what many processors have."""
 BITS = 64
@@ -81,7 +93,7 @@ class _Vectors:
 
     def multiply_add(self, x, y, z):
         """Return x y + z."""
-        return self.call(f"llvm.fma.{self._suffix}", self.kind, x, y, z)
+        return self.call(f"llvm.fmuladd.{self._suffix}", self.kind, x, y, z)
 
     def everywhere(self, number):
         """Return a number in all lanes."""

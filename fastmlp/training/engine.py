@@ -20,7 +20,7 @@ from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
 from fastmlp.kernels.skipping import room_size
 from fastmlp.kernels.stochastic import BLOCK, run_samples
 from fastmlp.kernels.structures import Data, Step, Team
-from fastmlp.kernels.subnormals import FLUSH, set_mode
+from fastmlp.kernels.subnormals import AS_IT_IS, FLUSH, set_mode
 from fastmlp.training.data import n_samples_of
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.network import NetworkLayout
@@ -219,21 +219,20 @@ class Engine:
             n_threads = stack.enter_context(reserve_threads(self._n_jobs, self._useful_threads))
             team = ThreadTeam(n_threads, caller_works=not self._plan.is_slow)
             self._threads = stack.enter_context(team)
+            dtype = self.params.dtype
+            if self._may_run_samples:
+                is_dense = self._data.indptr.size == 0
+                self._scratch = make_scratch(
+                    self._layout, dtype, is_dense=is_dense, n_threads=n_threads
+                )
+            self._workspaces = [
+                self._workspace._replace(room=aligned_empty(self._room_size, dtype))
+                for _ in range(n_threads)
+            ]
+            n_parts = max(n_threads, parts_of_work(self._n_jobs, self._useful_threads))
+            self._team = Team(n_threads, n_parts, self._threads.barrier)
             # All is held: keep it until the engine is left. Had anything failed, it were released.
             self._held = stack.pop_all()
-        if self._may_run_samples:
-            self._scratch = make_scratch(
-                self._layout,
-                self.params.dtype,
-                is_dense=self._data.indptr.size == 0,
-                n_threads=n_threads,
-            )
-        n_parts = max(n_threads, parts_of_work(self._n_jobs, self._useful_threads))
-        self._team = Team(n_threads, n_parts, self._threads.barrier)
-        self._workspaces = [
-            self._workspace._replace(room=aligned_empty(self._room_size, self.params.dtype))
-            for _ in range(n_threads)
-        ]
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -306,8 +305,10 @@ class Engine:
         self, kernel: Callable[..., None], arguments: tuple[Any, ...], losses: Floats
     ) -> None:
         def work(thread: int) -> None:
-            before = set_mode(FLUSH)
+            # In two steps: an interrupt comes after either, and the second must be undone.
+            before = set_mode(AS_IT_IS)
             try:
+                set_mode(FLUSH)
                 kernel(*arguments, self._workspaces[thread], self._team, thread, losses)
             finally:
                 set_mode(before)

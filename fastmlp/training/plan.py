@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from fastmlp.kernels.skipping import FEW_ROWS, LITTLE_WORK
 from fastmlp.kernels.stochastic import BLOCK
 from fastmlp.kernels.structures import Scratch, Workspace
+from fastmlp.kernels.vectors import IS_FAST
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.network import NetworkLayout
 
@@ -174,7 +175,7 @@ def is_worth_skipping(n_rows: int, n_weights: int) -> bool:
     bool
         The answer.
     """
-    return n_rows >= FEW_ROWS and n_rows * n_weights >= LITTLE_WORK
+    return IS_FAST and n_rows >= FEW_ROWS and n_rows * n_weights >= LITTLE_WORK
 
 
 def threads_per_sample(layout: NetworkLayout) -> int:
@@ -220,7 +221,7 @@ def make_workspace(
     Returns
     -------
     Workspace
-        Uninitialised buffers.
+        Uninitialised buffers; without a room, for each thread needs its own.
     """
     trains = n_shards > 0
     size = capacity * sum(layout.units[1:])

@@ -16,8 +16,8 @@ __all__ = ["make_shuffle"]
 Integers = NDArray[np.int64]
 
 
-# Samples below which compiling takes longer than it saves.
-_FEW_SAMPLES = 1000
+# Below, a fit of the usual 200 epochs is over before reading the code from disk has paid.
+_FEW_SAMPLES = 2000
 
 
 def make_shuffle(random_state: np.random.RandomState, n_samples: int) -> Callable[[Integers], None]:
@@ -59,7 +59,7 @@ def _is_where_we_think() -> bool:
     tried = np.random.RandomState(bit_generator)
     tried.set_state(expected.get_state())
     words = expected.get_state(legacy=False)["state"]["key"]
-    # Reading is safe wherever it is; writing is not.
+    # Before anything is written: are these the words? The state is theirs and a few numbers more.
     if not np.array_equal(_state_of(bit_generator)[:N_WORDS], words):
         return False
     shuffle_it = _compiled_shuffle(bit_generator)

@@ -251,12 +251,14 @@ def fit_epochs(
     in_order = engine.is_whole_batch or (
         not shuffle and bool(np.array_equal(order, np.arange(order.size)))
     )
-    finite_params, shuffle_samples = engine.params.copy(), make_shuffle(random_state, order.size)
+    finite_params = engine.params.copy()
     if not resumes:
         progress.n_iter, progress.stop = 0, None if max_iter > 0 else Stop.MAX_ITER
         progress.validation_loss = progress.validation_score = None
     started = time.perf_counter()
     try:
+        if shuffle:
+            shuffle_samples = make_shuffle(random_state, order.size)
         while progress.stop is None:
             if shuffle:
                 # scikit-learn shuffles indices of the old order, and takes it by them. The swaps

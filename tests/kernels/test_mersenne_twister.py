@@ -15,7 +15,7 @@ def state_of(random_state):
 def test_the_order_and_the_state_are_those_of_numpy(seed):
     expected = np.random.RandomState(seed)
     state, room = state_of(expected), np.empty(N_WORDS, np.uint32)
-    # From a fresh state, from one that is used up, and from amid it.
+    # From a fresh state, from one that is used up, and from the middle of one.
     for size in [0, 1, 2, 3, 4, 5, 31, 32, 33, N_WORDS - 1, N_WORDS, N_WORDS + 1, 3000, 7]:
         orders = np.arange(size), np.arange(size)
         expected.shuffle(orders[0])

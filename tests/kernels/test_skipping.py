@@ -1,5 +1,6 @@
 """Matrix products that skip zeros."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -10,7 +11,7 @@ from fastmlp.training import engine as engine_module
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.plan import Plan, make_plan
 from tests.kernels import compiled
-from tests.kernels.compiled import FLOATS, N_JOBS
+from tests.kernels.compiled import FLOATS, IS_COMPILED, N_JOBS
 from tests.kernels.networks import make_problem
 from tests.kernels.test_blas import stored
 
@@ -132,12 +133,56 @@ def test_training_that_skips_zeros_is_the_same(plan, n_jobs, dtype, monkeypatch)
         np.testing.assert_array_equal(train(skips, monkeypatch, dtype, 1)[1], params)
 
 
-def test_large_layers_skip_zeros():
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n_jobs", N_JOBS)
+def test_single_samples_that_skip_zeros(n_jobs, dtype, monkeypatch):
+    monkeypatch.setattr("fastmlp.training.plan.IS_FAST", True)
+
+    def params():
+        problem = make_problem((96,), "relu", n_features=160, n_samples=70, dtype=dtype)
+        X = problem.X * (np.random.default_rng(0).uniform(size=problem.X.shape) < 0.2)
+        X = np.ascontiguousarray(X, dtype)
+        with problem.engine("sgd", X=X, n_jobs=n_jobs, batch_size=1, alpha=0.01) as engine:
+            for workspace in engine._workspaces:
+                workspace.room[:] = np.nan
+            engine.run_epoch(np.arange(70), True, np.full(70, 0.01))
+            n_at_work = sum(not np.isnan(w.room).all() for w in engine._workspaces)
+        return problem.params, n_at_work
+
+    got, n_at_work = params()
+    assert n_at_work > 0
+    monkeypatch.setattr(engine_module, "is_worth_skipping", lambda *_: False)
+    expected, n_at_work = params()
+    assert n_at_work == 0
+    tolerance = 1e-11 if dtype is np.float64 else 1e-4
+    np.testing.assert_allclose(got, expected, tolerance, tolerance)
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="threads meet in compiled code only")
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_how_many_threads_are_free_does_not_show(dtype, monkeypatch):
+    results = []
+    for n_threads in (1, 2):
+
+        @contextlib.contextmanager
+        def reserve(*_, n_threads=n_threads):
+            yield n_threads
+
+        monkeypatch.setattr(engine_module, "reserve_threads", reserve)
+        plan = Plan(True, 1, 60, 2, skips_zeros=True)
+        results.append(train(plan, monkeypatch, dtype, n_jobs=2)[1])
+    np.testing.assert_array_equal(*results)
+
+
+def test_large_layers_skip_zeros(monkeypatch):
     def skips_zeros(hidden, batch_size):
         problem = make_problem(hidden, n_features=50, n_samples=300)
         return make_plan(problem.layout, np.float64, batch_size).skips_zeros
 
+    monkeypatch.setattr("fastmlp.training.plan.IS_FAST", True)
     assert skips_zeros((100,), 200)
     assert skips_zeros((300, 300), 32)
     assert not skips_zeros((300, 300), 8)
     assert not skips_zeros((10, 10), 32)
+    monkeypatch.setattr("fastmlp.training.plan.IS_FAST", False)
+    assert not skips_zeros((100,), 200)

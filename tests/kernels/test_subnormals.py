@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastmlp import MLPClassifier
-from fastmlp.kernels.subnormals import FLUSH, set_mode
+from fastmlp.kernels.subnormals import AS_IT_IS, FLUSH, set_mode
 from fastmlp.training import engine as engine_module
 from tests.kernels.compiled import FLOATS, IS_COMPILED
 from tests.kernels.networks import make_problem
@@ -54,6 +54,22 @@ def test_python_computes_as_before_after_a_fit_or_an_error(n_jobs, monkeypatch):
         for name in ("run_batches_together", "run_batches_on_shards"):
             monkeypatch.setattr(engine_module, name, fails)
         with pytest.raises(KeyError):
+            engine.loss_and_gradient(np.arange(40))
+    assert a_subnormal(np.float64) > 0
+
+
+@pytest.mark.parametrize("amid", [AS_IT_IS, FLUSH])
+def test_an_interrupt_between_setting_the_mode_and_the_kernel_undoes_it(amid, monkeypatch):
+    def set_mode_interrupted(mode):
+        result = set_mode(mode)
+        if mode == amid:
+            raise KeyboardInterrupt
+        return result
+
+    problem = make_problem(n_samples=40)
+    with problem.engine() as engine:
+        monkeypatch.setattr(engine_module, "set_mode", set_mode_interrupted)
+        with pytest.raises(KeyboardInterrupt):
             engine.loss_and_gradient(np.arange(40))
     assert a_subnormal(np.float64) > 0
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from fastmlp.kernels import epoch, vectors
 from fastmlp.kernels.vectors import BITS, MAX_REGISTERS, REGISTER
 from tests.kernels import compiled
-from tests.kernels.compiled import FLOATS
+from tests.kernels.compiled import FLOATS, IS_COMPILED
 
 
 def lanes_of(dtype):
@@ -27,6 +28,13 @@ def slab_of(B):
     slab = raw[start : start + len(B) * width]
     slab.reshape(len(B), width)[:, : B.shape[1]] = B
     return slab
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
+def test_registers_are_those_of_the_processor_that_code_is_kept_for():
+    # Else code of another width might be read from disk.
+    _, _, features = epoch.predict.targetctx.codegen().magic_tuple()
+    assert ",".join(vectors._FEATURES) == features
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -59,4 +59,4 @@ def test_the_state_lives_as_long_as_it_is_used():
 def test_few_samples_are_not_worth_compiling_for():
     random_state = np.random.RandomState(0)
     assert make_shuffle(random_state, 150) == random_state.shuffle
-    assert make_shuffle(random_state, 1500) != random_state.shuffle
+    assert make_shuffle(random_state, 2500) != random_state.shuffle
