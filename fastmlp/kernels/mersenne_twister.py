@@ -11,8 +11,8 @@ from fastmlp._jit import entry_point, inlined_kernel, kernel
 
 __all__ = ["N_WORDS", "shuffle"]
 
+# Words of the state.
 N_WORDS = 624
-"""Words of the state."""
 _MIDDLE = 397
 _UPPER, _LOWER = np.uint32(0x80000000), np.uint32(0x7FFFFFFF)
 _TWIST = np.uint32(0x9908B0DF)

@@ -17,8 +17,8 @@ from fastmlp._jit import entry_point, python_version
 
 __all__ = ["AS_IT_IS", "FLUSH", "set_mode"]
 
+# Passed to `set_mode`: count subnormal numbers as zero; change nothing.
 FLUSH, AS_IT_IS = -1, -2
-"""Passed to `set_mode`: count subnormal numbers as zero; change nothing."""
 # Of the control and status register of SSE: flush results, and count operands as zero.
 _FLUSH_BITS = 0x8040
 

@@ -28,14 +28,14 @@ if _FEATURES is None:
     _FEATURES = get_host_cpu_features()
 _FEATURES = _FEATURES.split(",")
 _HAS_AVX2 = "+avx2" in _FEATURES and "+fma" in _FEATURES
+# Bytes of a vector register.
 REGISTER = 64 if "+avx512f" in _FEATURES else 32 if _HAS_AVX2 else 16
-"""Bytes of a vector register."""
+# Whether what is here is known to be faster than plain loops and BLAS; else it is only right.
 IS_FAST = REGISTER > 16
-"""Whether what is here is known to be faster than plain loops and BLAS; else it is only right."""
+# Registers that hold a row of a result: half of what many processors have.
 MAX_REGISTERS = 8
-"""Registers that hold a row of a result: half of what many processors have."""
+# Elements whose zeros are found together.
 BITS = 64
-"""Elements whose zeros are found together."""
 
 
 class _Vectors:
