@@ -55,14 +55,15 @@ def doubtful_samples(result: dict[str, Any]) -> list[str]:
         A sentence for each row that has kept such samples, after the most repetitions.
     """
     most, sentences = result["settings"].get("most_slowdown"), []
+    n_repeats = result["settings"].get("most_repeats")
+    after = f", after {n_repeats} repetitions either" if n_repeats else "; none was repeated"
     for row in result["rows"]:
         kept = [s for who in row["contestants"].values() for s in who.get("slowdowns", [])]
         n_doubtful = sum(slowdown > most for slowdown in kept)
         if n_doubtful:
             sentences.append(
                 f"{row['workload']} {row['dtype']}: in {n_doubtful} of {len(kept)} samples two "
-                f"threads had not two cores, after {result['settings']['most_repeats']} "
-                "repetitions either."
+                f"threads had not two cores{after}."
             )
     return sentences
 
