@@ -113,8 +113,9 @@ def fit_everything(dtype):
         CustomLoss(lambda a, y: (a - y) ** 4, lambda a, y: 4 * (a - y) ** 3),
     ):
         fit(dtype, activation=activation, loss=loss, early_stopping=True, scoring="loss")
-    # Large enough for two threads, which share parameters or, with a learned slope, samples.
-    large = RNG.normal(size=(1000, 20)).astype(dtype)
+    # Large enough for two threads, which share parameters or, with a learned slope, samples, and
+    # for a compiled shuffle.
+    large = RNG.normal(size=(2000, 20)).astype(dtype)
     for n_jobs, activation in itertools.product([1, 2, -1], ["relu", "prelu"]):
         model = MLPRegressor(
             hidden_layer_sizes=(100, 100), activation=activation, n_jobs=n_jobs, max_iter=2
