@@ -33,8 +33,8 @@ def measure(is_quick: bool) -> list[dict[str, Any]]:
     -------
     list of dict
         Per workload, precision and library, in bytes: "fit", the peak during fit above the
-        memory held just before it (X, y and the loaded library, of which a fit of two batches
-        has used all parts); and "process", the peak of the whole process less the size of X.
+        memory held just before it (X, y and the loaded library, of which a shorter fit has used
+        all parts); and "process", the peak of the whole process less the size of X.
     """
     _fit_once("fastmlp", WORKLOADS["digits"], "float32")  # compiled code is kept on disk
     _fit_once("fastmlp", WORKLOADS["digits"], "float64")
@@ -59,8 +59,8 @@ def _measure_one(library: str, workload: str, dtype: str, folder: str) -> dict[s
     warnings.simplefilter("ignore")
     task = Task.load(WORKLOADS[workload], dtype, Path(folder))
     X, y = task.X, task.y
-    # Two batches take the same way through the kernels as all do, and so load the same code.
-    few = 2 * task.workload.batch_size + 64
+    # Enough for the same way through the kernels, and for a compiled shuffle: the same code.
+    few = max(2 * task.workload.batch_size, 2000)
     make_estimator(library, task.workload, 1).fit(X[:few], y[:few])
     gc.collect()
     # Else it is chance whether what the first fit gave back is held, and used again for nothing.

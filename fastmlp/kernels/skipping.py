@@ -37,7 +37,6 @@ _PRODUCT = Interface(
 )  # fmt: skip
 call_product_of_nonzeros = _PRODUCT.caller("Call `product_of_nonzeros`.")
 
-
 _SLAB_BYTES = BITS * MAX_REGISTERS * REGISTER
 # Stays in a second-level cache, beside some rows of C.
 _TURNED_BYTES = 256 * 1024
@@ -45,6 +44,7 @@ _TURNED_BYTES = 256 * 1024
 _SAMPLED = 8
 # Multiply-adds, and rows of A in memory, below which BLAS has won before anybody has looked.
 LITTLE_WORK, FEW_ROWS = 100_000, 16
+# Multiply-adds up to which OpenBLAS packs nothing, if B is not transposed.
 _SMALL_PRODUCT = 1_000_000
 
 
@@ -100,7 +100,6 @@ def product_of_nonzeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, 
     width, depth = _even(n, MAX_REGISTERS * lanes, lanes), _even(k, BITS, 1)
     stride = (k + lanes - 1) // lanes * lanes
     height = _even(m, turned.size // stride // lanes * lanes, lanes) if trans_a else m
-    # OpenBLAS packs nothing for small products, if B is not transposed.
     price = 0.85 if m * n * k <= _SMALL_PRODUCT and not trans_b else 1.05
     n_rows, n_columns = (k, m) if trans_a else (m, k)
     if n_rows < FEW_ROWS or not _is_worth_it(

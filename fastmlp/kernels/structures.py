@@ -62,7 +62,8 @@ class Network(NamedTuple):
     narrow : Narrow
         Addresses where matrices of a piece are kept unit by unit, but for the outputs; or zeros.
     skipping : int
-        Address of `product_of_nonzeros`; 0 where layers are too small for it.
+        Address of `product_of_nonzeros`; 0 where layers are too small for it, or where the
+        processor is not known to gain by it.
     """
 
     layers: Integers

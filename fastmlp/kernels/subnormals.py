@@ -2,8 +2,8 @@
 
 A weight whose gradient is its own L2 term alone, that of a pixel which is always dark or of a unit
 that is dead, shrinks for ever. Below 1e-38 (float32) or 2e-308 a number is *subnormal*, and many
-processors take a hundred times as long to compute with it: a step of Adam on such weights has been
-five times as slow. Networks have no use for such numbers.
+processors take far longer to compute with it: a step of Adam on such weights has been five times as
+slow. Networks have no use for such numbers.
 """
 
 from __future__ import annotations
