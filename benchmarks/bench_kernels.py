@@ -164,7 +164,18 @@ def bench_layer(benchmark: Any, name: str, density: float, dtype: str) -> None:
     function, arguments = {
         "forward": (
             dense_forward,
-            (skipping, *shape, FAN_OUT, inputs, weights, biases, outputs.copy(), room),
+            (
+                skipping,
+                N_ROWS,
+                FAN_IN,
+                FAN_IN,
+                FAN_OUT,
+                inputs,
+                weights,
+                biases,
+                outputs.copy(),
+                room,
+            ),
         ),
         "weights": (
             weight_gradient,
@@ -181,10 +192,10 @@ def bench_layer(benchmark: Any, name: str, density: float, dtype: str) -> None:
                 room,
             ),
         ),
-        "biases": (bias_gradient, (N_ROWS, FAN_OUT, one, outputs, zero, biases)),
+        "biases": (bias_gradient, (N_ROWS, FAN_OUT, FAN_OUT, one, outputs, zero, biases)),
         "inputs": (
             input_gradient,
-            (skipping, N_ROWS, FAN_IN, *shape[1:], outputs, weights, inputs.copy(), room),
+            (skipping, *shape, outputs, weights, inputs.copy(), room),
         ),
     }[name]
     group = f"layer {N_ROWS} x {FAN_IN} x {FAN_OUT}, {name}, {density:.0%} not 0"

@@ -1,7 +1,7 @@
-"""Forward and backward pass, over the whole network for some rows of a batch, or layer by layer.
+"""Forward and backward pass of the whole network for some rows of a batch, and their parts.
 
 Rows [start, start + n_rows) are rows of the workspace's matrices. Different threads may work on
-different rows of one workspace at once, or on different units [unit, unit + n_units) of a layer.
+different rows of one workspace at once.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ from fastmlp.kernels.structures import (
 from fastmlp.kernels.views import view
 
 __all__ = [
-    "activate_layer", "backward_layer", "backward_pass", "derive_layer", "first_inputs_of",
-    "forward_layer", "forward_pass", "layer_gradients", "load_rows", "output_delta",
-    "output_values", "runs", "sum_of",
+    "activate_block", "activate_layer", "backward_pass", "derive_block", "derive_layer",
+    "first_inputs_of", "forward_pass", "inputs_of", "layer_gradients", "load_rows", "output_delta",
+    "output_values", "sum_of", "weight_gradients",
 ]  # fmt: skip
 
 
@@ -203,47 +203,19 @@ def derive_layer(network, params, layer, first, size, scale, workspace, slope_gr
     )
 
 
-@view_kernel
-def _inputs_of(layers, layer, first_inputs, start, n_rows, workspace):
-    """Return what a layer of weights reads: what is left of the activations before it."""
-    if layer == 0:
-        return first_inputs
-    if layers[layer - 1, DROP]:
-        units = layers[layer, UNITS]
-        return kept_of(
-            workspace.kept, workspace.capacity, layers[layer - 1, DROPPED], start * units,
-            n_rows * units,
-        )  # fmt: skip
-    return rows_of(workspace.values, layers, workspace.capacity, layer, start, n_rows)
-
-
 @inlined_kernel
-def runs(n_rows, n_units, width):
-    """Return how many runs of neighbouring elements a block of a matrix has.
-
-    Parameters
-    ----------
-    n_rows, n_units : int
-        Shape of the block.
-    width : int
-        Columns of the matrix.
-
-    Returns
-    -------
-    n_runs, size : int
-        How many, and how long they are.
-    """
+def _runs(n_rows, n_units, width):
+    """Return how many runs of elements that are neighbours in the batch's matrix a block has."""
     if n_units == width:
         return 1, n_rows * width
     return n_rows, n_units
 
 
 @inlined_kernel
-def forward_layer(
-    network, params, data, samples, first_inputs, layer, start, n_rows, unit, n_units, workspace,
-    noise, position,
-):  # fmt: skip
-    """Compute activations of some units of a layer, or pre-activations of the output layer.
+def activate_block(network, params, layer, first, n_rows, n_units, workspace, noise, position):
+    """Replace a block of pre-activations of a hidden layer by activations; drop some of them.
+
+    A block is some neighbouring units in some rows.
 
     Parameters
     ----------
@@ -251,36 +223,113 @@ def forward_layer(
         The network.
     params : ndarray of shape (n_params,)
         All parameters.
-    data : Data
-        All samples; read where they are sparse.
-    samples : ndarray of int64
-        Which samples, for sparse data.
-    first_inputs : ndarray of shape (n_rows * n_features,)
-        Inputs of these rows, for dense data.
     layer : int
         Layer of weights, from 0.
-    start, n_rows : int
-        Rows of the workspace.
-    unit, n_units : int
-        Which units: all of them where the inputs are sparse, where the layer is normalised, and in
-        narrow networks.
+    first : int
+        The block's first element in the layer's matrices; the others follow it, row by row.
+    n_rows, n_units : int
+        Shape of the block.
     workspace : Workspace
-        **Overwritten** in these rows and units of its values, and of what the backward pass will
-        need.
+        **Overwritten** in these elements of its values, and of what the backward pass will need.
     noise : int
         What dropout draws from.
     position : int
-        Place of the first of these rows in its batch.
+        The block's first element in the matrix of the whole batch.
     """
     layers, capacity = network.layers, workspace.capacity
+    activate_layer(network, params, layer, first, n_rows * n_units, workspace)
+    if not layers[layer, DROP]:
+        return
+    width = layers[layer + 1, UNITS]
+    n_runs, size = _runs(n_rows, n_units, width)
+    for i in range(n_runs):
+        run = first + i * n_units
+        drop(
+            layers[layer, DROP], noise, layer, position + i * width, layers[layer, THRESHOLD],
+            elements_of(workspace.values, layers, capacity, layer + 1, run, size),
+            kept_of(workspace.kept, capacity, layers[layer, DROPPED], run, size),
+        )  # fmt: skip
+
+
+@inlined_kernel
+def derive_block(
+    network, params, layer, first, n_rows, n_units, scale, workspace, noise, position, slope_grads
+):
+    """Turn the gradient with respect to what `activate_block` left into the one before it.
+
+    Parameters
+    ----------
+    network, params, layer, first, n_rows, n_units, noise, position : various
+        As for `activate_block`.
+    scale, slope_grads : various
+        As for `derive_layer`.
+    workspace : Workspace
+        **Overwritten** in these elements of its deltas.
+    """
+    layers, capacity = network.layers, workspace.capacity
+    if layers[layer, DERIVE_DROP]:
+        width = layers[layer + 1, UNITS]
+        n_runs, size = _runs(n_rows, n_units, width)
+        for i in range(n_runs):
+            drop_derivative(
+                layers[layer, DERIVE_DROP], noise, layer, position + i * width,
+                layers[layer, THRESHOLD],
+                elements_of(
+                    workspace.deltas, layers, capacity, layer + 1, first + i * n_units, size
+                ),
+            )  # fmt: skip
+    derive_layer(network, params, layer, first, n_rows * n_units, scale, workspace, slope_grads)
+
+
+@view_kernel
+def inputs_of(layers, layer, workspace, first, size):
+    """Return what a layer of weights, but the first, reads: activations, or what is left of them.
+
+    Parameters
+    ----------
+    layers : ndarray
+        Of the `Network`.
+    layer : int
+        Layer of weights, from 1.
+    workspace : Workspace
+        Where they are.
+    first, size : int
+        Elements of the layer's matrix.
+
+    Returns
+    -------
+    ndarray of shape (size,)
+        A view.
+    """
+    capacity = workspace.capacity
+    if layers[layer - 1, DROP]:
+        return kept_of(workspace.kept, capacity, layers[layer - 1, DROPPED], first, size)
+    return elements_of(workspace.values, layers, capacity, layer, first, size)
+
+
+@view_kernel
+def _inputs_of(layers, layer, first_inputs, start, n_rows, workspace):
+    if layer == 0:
+        return first_inputs
+    units = layers[layer, UNITS]
+    return inputs_of(layers, layer, workspace, start * units, n_rows * units)
+
+
+@inlined_kernel
+def _forward_layer(
+    network, params, data, samples, first_inputs, layer, start, n_rows, workspace, noise, position
+):
+    """Compute activations of a layer, or pre-activations of the output layer."""
+    layers, capacity = network.layers, workspace.capacity
     fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
-    weights = view(params, layers[layer, WEIGHTS] + unit, fan_in * fan_out - unit)
-    biases = view(params, layers[layer, BIASES] + unit, n_units)
-    first = start * fan_out + unit
-    z = elements_of(workspace.values, layers, capacity, layer + 1, first, n_rows * fan_out - unit)
+    weights = view(params, layers[layer, WEIGHTS], fan_in * fan_out)
+    biases = view(params, layers[layer, BIASES], fan_out)
+    first = start * fan_out
+    z = elements_of(workspace.values, layers, capacity, layer + 1, first, n_rows * fan_out)
     if layer == 0 and data.forward:
         call_sparse_forward(
-            data.forward, fan_out, samples, data.indptr, data.indices, data.X, weights, biases, z,
+            data.forward, fan_out, np.int64(0), fan_in, samples, data.indptr, data.indices, data.X,
+            weights, biases, z,
         )  # fmt: skip
     else:
         a = _inputs_of(layers, layer, first_inputs, start, n_rows, workspace)
@@ -288,7 +337,7 @@ def forward_layer(
             call_forward(network.narrow.forward, n_rows, fan_in, fan_out, a, weights, biases, z)
         else:
             dense_forward(
-                network.skipping, n_rows, fan_in, n_units, fan_out, a, weights, biases, z,
+                network.skipping, n_rows, fan_in, fan_in, fan_out, a, weights, biases, z,
                 workspace.room,
             )  # fmt: skip
     if layers[layer, NORMALISE]:
@@ -305,19 +354,10 @@ def forward_layer(
                 n_rows * (fan_out + 1),
             ),
         )
-    if layer == layers.shape[0] - 2:
-        return
-    n_runs, size = runs(n_rows, n_units, fan_out)
-    for i in range(n_runs):
-        activate_layer(network, params, layer, first + i * fan_out, size, workspace)
-        if layers[layer, DROP]:
-            run = first + i * fan_out
-            drop(
-                layers[layer, DROP], noise, layer, (position - start) * fan_out + run,
-                layers[layer, THRESHOLD],
-                elements_of(workspace.values, layers, capacity, layer + 1, run, size),
-                kept_of(workspace.kept, capacity, layers[layer, DROPPED], run, size),
-            )  # fmt: skip
+    if layer < layers.shape[0] - 2:
+        activate_block(
+            network, params, layer, first, n_rows, fan_out, workspace, noise, position * fan_out
+        )
 
 
 @inlined_kernel
@@ -328,15 +368,29 @@ def forward_pass(
 
     Parameters
     ----------
-    network, params, data, samples, first_inputs, start, n_rows, noise, position : various
-        As for `forward_layer`.
+    network : Network
+        The network.
+    params : ndarray of shape (n_params,)
+        All parameters.
+    data : Data
+        All samples; read where they are sparse.
+    samples : ndarray of int64
+        Which samples, for sparse data.
+    first_inputs : ndarray of shape (n_rows * n_features,)
+        Inputs of these rows, for dense data.
+    start, n_rows : int
+        Rows of the workspace.
     workspace : Workspace
         **Overwritten** in these rows of its values, and of what the backward pass will need.
+    noise : int
+        What dropout draws from.
+    position : int
+        Place of the first of these rows in its batch.
     """
     for layer in range(network.layers.shape[0] - 1):
-        forward_layer(
-            network, params, data, samples, first_inputs, layer, start, n_rows, np.int64(0),
-            network.layers[layer + 1, UNITS], workspace, noise, position,
+        _forward_layer(
+            network, params, data, samples, first_inputs, layer, start, n_rows, workspace, noise,
+            position,
         )  # fmt: skip
 
 
@@ -419,58 +473,27 @@ def _turn(transpose, n_rows, n_columns, matrix, room):
 
 
 @inlined_kernel
-def backward_layer(
-    network, params, layer, start, n_rows, unit, n_units, scale, workspace, noise, position,
-    layer_grads,
-):  # fmt: skip
-    """Propagate the delta behind a layer of weights to some units before it.
-
-    Parameters
-    ----------
-    network : Network
-        The network.
-    params : ndarray of shape (n_params,)
-        All parameters.
-    layer : int
-        Layer of weights, from 1.
-    start, n_rows : int
-        Rows of the workspace.
-    unit, n_units : int
-        Which of the units before it: all of them where they are normalised, and in narrow networks.
-    scale : float
-        What gradients of slopes and norms are multiplied by: 1 / sum of the batch's weights.
-    workspace : Workspace
-        **Overwritten** in these rows and units of its deltas.
-    noise, position : int
-        As for `forward_layer`.
-    layer_grads : ndarray of shape (n_params,)
-        The entries of learned slopes and norms are **added to**.
-    """
+def _backward_layer(
+    network, params, layer, start, n_rows, scale, workspace, noise, position, layer_grads
+):
+    """Propagate the delta behind a layer of weights to the units before it."""
     layers, capacity = network.layers, workspace.capacity
     fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
     delta_out = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
-    first = start * fan_in + unit
-    delta = elements_of(workspace.deltas, layers, capacity, layer, first, n_rows * fan_in - unit)
-    weights = view(params, layers[layer, WEIGHTS] + unit * fan_out, n_units * fan_out)
+    delta = rows_of(workspace.deltas, layers, capacity, layer, start, n_rows)
+    weights = view(params, layers[layer, WEIGHTS], fan_in * fan_out)
     if network.narrow.input_gradient:
         call_input_gradient(
             network.narrow.input_gradient, n_rows, fan_in, fan_out, delta_out, weights, delta
         )
     else:
         input_gradient(
-            network.skipping, n_rows, n_units, fan_in, fan_out, delta_out, weights, delta,
-            workspace.room,
-        )  # fmt: skip
-    n_runs, size = runs(n_rows, n_units, fan_in)
-    for i in range(n_runs):
-        run = first + i * fan_in
-        if layers[layer - 1, DROP]:
-            drop_derivative(
-                layers[layer - 1, DERIVE_DROP], noise, layer - 1,
-                (position - start) * fan_in + run, layers[layer - 1, THRESHOLD],
-                elements_of(workspace.deltas, layers, capacity, layer, run, size),
-            )  # fmt: skip
-        derive_layer(network, params, layer - 1, run, size, scale, workspace, layer_grads)
+            network.skipping, n_rows, fan_in, fan_out, delta_out, weights, delta, workspace.room
+        )
+    derive_block(
+        network, params, layer - 1, start * fan_in, n_rows, fan_in, scale, workspace, noise,
+        position * fan_in, layer_grads,
+    )  # fmt: skip
     if layers[layer - 1, DERIVE_NORM]:
         offset = layers[layer - 1, NORM]
         call_normalise_backward(
@@ -496,24 +519,26 @@ def backward_pass(network, params, start, n_rows, scale, workspace, noise, posit
 
     Parameters
     ----------
-    network, params, start, n_rows, scale, noise, position, layer_grads : various
-        As for `backward_layer`.
+    network, params, start, n_rows, noise, position : various
+        As for `forward_pass`.
+    scale : float
+        What gradients of slopes and norms are multiplied by: 1 / sum of the batch's weights.
     workspace : Workspace
         **Overwritten** in these rows of its deltas.
+    layer_grads : ndarray of shape (n_params,)
+        The entries of learned slopes and norms are **added to**.
     """
     for layer in range(network.layers.shape[0] - 2, 0, -1):
-        backward_layer(
-            network, params, layer, start, n_rows, np.int64(0), network.layers[layer, UNITS],
-            scale, workspace, noise, position, layer_grads,
-        )  # fmt: skip
+        _backward_layer(
+            network, params, layer, start, n_rows, scale, workspace, noise, position, layer_grads
+        )
 
 
 @kernel
-def layer_gradients(
-    network, data, samples, first_inputs, layer, start, n_rows, scale, beta, workspace, row,
-    n_inputs, grads, with_biases,
-):  # fmt: skip
-    """Compute the mean gradient of some rows of one layer's weights, and of its biases.
+def weight_gradients(
+    network, data, samples, layer, unit, n_units, stride, n_rows, scale, a, delta, beta, grads, room
+):
+    """Compute the mean gradient of the weights that lead on from some units of a layer.
 
     Parameters
     ----------
@@ -523,51 +548,75 @@ def layer_gradients(
         All samples; read where they are sparse.
     samples : ndarray of int64
         Which samples, for sparse data.
-    first_inputs : ndarray of shape (n_rows * n_features,)
-        Inputs of these rows, for dense data.
     layer : int
         Layer of weights, from 0.
-    start, n_rows : int
-        Rows of the workspace to sum over.
+    unit, n_units : int
+        Which units: rows of its W. At least one.
+    stride : int
+        Distance between the starts of two rows of `a`.
+    n_rows : int
+        Rows to sum over.
     scale, beta : float
         The gradient is ``scale * sum + beta * grads``.
-    workspace : Workspace
-        Read.
-    row, n_inputs : int
-        Which rows of W, of its fan_in.
+    a : ndarray
+        Activations of these units, from the first one on. Not modified.
+    delta : ndarray of shape (n_rows * fan_out,)
+        Gradient with respect to the pre-activations. Not modified.
     grads : ndarray of shape (n_params,)
-        **Overwritten** where these weights and biases are.
-    with_biases : bool
-        Whether the biases are wanted.
+        **Overwritten** where these weights are.
+    room : ndarray
+        As for `matrix_product`.
     """
-    layers, capacity = network.layers, workspace.capacity
-    fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
-    delta = rows_of(workspace.deltas, layers, capacity, layer + 1, start, n_rows)
-    out = view(grads, layers[layer, WEIGHTS] + row * fan_out, n_inputs * fan_out)
+    layers = network.layers
+    fan_out = layers[layer + 1, UNITS]
+    out = view(grads, layers[layer, WEIGHTS] + unit * fan_out, n_units * fan_out)
     if layer == 0 and data.gradient:
         call_sparse_weight_gradient(
-            data.gradient, fan_out, row, row + n_inputs, scale, beta, samples,
-            data.indptr, data.indices, data.X, delta, out,
+            data.gradient, fan_out, unit, unit + n_units, scale, beta, samples, data.indptr,
+            data.indices, data.X, delta, out,
         )  # fmt: skip
-    elif n_inputs > 0:
-        a = _inputs_of(layers, layer, first_inputs, start, n_rows, workspace)
-        if network.narrow.weight_gradient:
-            call_weight_gradient(
-                network.narrow.weight_gradient, n_rows, fan_in, fan_out, scale, beta, a, delta, out
-            )
-        else:
-            weight_gradient(
-                network.skipping, n_rows, n_inputs, fan_in, fan_out, scale,
-                view(a, row, a.size - row), delta, beta, out, workspace.room,
-            )  # fmt: skip
-    if with_biases:
-        out = view(grads, layers[layer, BIASES], fan_out)
-        if network.narrow.bias_gradient:
-            call_bias_gradient(
-                network.narrow.bias_gradient, n_rows, fan_out, scale, beta, delta, out
-            )
-        else:
-            bias_gradient(n_rows, fan_out, scale, delta, beta, out)
+    elif network.narrow.weight_gradient:
+        call_weight_gradient(
+            network.narrow.weight_gradient, n_rows, n_units, fan_out, scale, beta, a, delta, out
+        )
+    else:
+        weight_gradient(
+            network.skipping, n_rows, n_units, stride, fan_out, scale, a, delta, beta, out, room
+        )
+
+
+@kernel
+def layer_gradients(
+    network, data, samples, first_inputs, layer, start, n_rows, scale, beta, workspace, grads
+):
+    """Compute the mean gradient of some rows of a layer's weights and biases.
+
+    Parameters
+    ----------
+    network, data, samples, layer, scale, beta : various
+        As for `weight_gradients`.
+    first_inputs : ndarray of shape (n_rows * n_features,)
+        Inputs of these rows, for dense data.
+    start, n_rows : int
+        Rows of the workspace to sum over.
+    workspace : Workspace
+        Read.
+    grads : ndarray of shape (n_params,)
+        **Overwritten** where these weights and biases are.
+    """
+    layers, zero = network.layers, np.int64(0)
+    fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
+    delta = rows_of(workspace.deltas, layers, workspace.capacity, layer + 1, start, n_rows)
+    a = _inputs_of(layers, layer, first_inputs, start, n_rows, workspace)
+    weight_gradients(
+        network, data, samples, layer, zero, fan_in, fan_in, n_rows, scale, a, delta, beta, grads,
+        workspace.room,
+    )  # fmt: skip
+    out = view(grads, layers[layer, BIASES], fan_out)
+    if network.narrow.bias_gradient:
+        call_bias_gradient(network.narrow.bias_gradient, n_rows, fan_out, scale, beta, delta, out)
+    else:
+        bias_gradient(n_rows, fan_out, fan_out, scale, delta, beta, out)
 
 
 @kernel

@@ -19,7 +19,9 @@ __all__ = [
 ]  # fmt: skip
 
 # Linked, since most inputs are dense.
-SPARSE_FORWARD = Interface("int", "ints", "ints", "int32s", "reals", "reals", "reals", "reals")
+SPARSE_FORWARD = Interface(
+    "int", "int", "int", "ints", "ints", "int32s", "reals", "reals", "reals", "reals"
+)
 SPARSE_GRADIENT = Interface(
     "int", "int", "int", "real", "real", "ints", "ints", "int32s", "reals", "reals", "reals"
 )
@@ -47,73 +49,80 @@ def matrix_product(skipping, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, b
 
 
 @kernel
-def dense_forward(skipping, n_rows, fan_in, n_units, fan_out, a, weights, biases, z, room):
-    """Compute ``z = a W + b`` for some neighbouring units of a layer.
+def dense_forward(skipping, n_rows, n_inputs, stride, fan_out, a, weights, biases, z, room):
+    """Compute ``z = a W + b``, or what some inputs of a layer add to it.
 
     Parameters
     ----------
     skipping : int
         As for `matrix_product`.
-    n_rows, fan_in : int
-        Shape of `a`.
-    n_units, fan_out : int
-        How many units, of how many.
-    a : ndarray of shape (n_rows * fan_in,)
-        Inputs of the layer. Not modified.
-    weights : ndarray
-        W, from the first weight of the first unit.
-    biases : ndarray of shape (n_units,)
-        b of these units.
-    z : ndarray
-        Pre-activations, from the first one of the first unit: **overwritten** for these units.
+    n_rows, n_inputs, fan_out : int
+        `a` is (n_rows, n_inputs), W is (n_inputs, fan_out). At least one of each.
+    stride : int
+        Distance between the starts of two rows of `a`.
+    a : ndarray
+        Inputs, from the first of these on. Not modified.
+    weights : ndarray of shape (n_inputs * fan_out,)
+        W.
+    biases : ndarray of shape (fan_out,) or (0,)
+        b; empty: none.
+    z : ndarray of shape (n_rows * fan_out,)
+        **Overwritten** by the pre-activations.
     room : ndarray
         As for `matrix_product`.
     """
-    _broadcast(n_rows, n_units, fan_out, biases, z)
-    one = z.dtype.type(1)
+    one, beta = z.dtype.type(1), z.dtype.type(0)
+    if biases.size:
+        _broadcast(n_rows, biases, z)
+        beta = one
     matrix_product(
-        skipping, False, False, n_rows, n_units, fan_in,
-        one, a, fan_in, weights, fan_out, one, z, fan_out, room,
+        skipping, False, False, n_rows, fan_out, n_inputs,
+        one, a, stride, weights, fan_out, beta, z, fan_out, room,
     )  # fmt: skip
 
 
 @SPARSE_FORWARD.function
-def sparse_forward(fan_out, rows, indptr, indices, values, weights, biases, z):
-    """Compute ``z = X[rows] W + b`` for X in CSR form.
+def sparse_forward(fan_out, start, stop, rows, indptr, indices, values, weights, biases, z):
+    """Compute ``z = X[rows] W + b`` for X in CSR form, or what some features add to it.
 
     Parameters
     ----------
     fan_out : int
         Width of the layer.
+    start, stop : int
+        Which features, that is rows of W.
     rows : ndarray of int64
         Which rows of X.
     indptr, indices, values : ndarray
         X.
-    weights, biases : ndarray
-        W and b, flat.
+    weights : ndarray of shape ((stop - start) * fan_out,)
+        These rows of W.
+    biases : ndarray of shape (fan_out,) or (0,)
+        b; empty: none.
     z : ndarray of shape (rows.size * fan_out,)
         **Overwritten** by the pre-activations.
     """
-    _broadcast(rows.size, fan_out, fan_out, biases, z)
+    zero = z.dtype.type(0)
+    if biases.size:
+        _broadcast(rows.size, biases, z)
+    else:
+        for i in range(z.size):
+            z[i] = zero
     for i in range(rows.size):
         out = view(z, i * fan_out, fan_out)
         for position in range(indptr[rows[i]], indptr[rows[i] + 1]):
-            x, feature = values[position], int(indices[position])
-            w = view(weights, feature * fan_out, fan_out)
-            for j in range(fan_out):
-                out[j] += x * w[j]
+            feature = int(indices[position])
+            if start <= feature < stop:
+                x = values[position]
+                w = view(weights, (feature - start) * fan_out, fan_out)
+                for j in range(fan_out):
+                    out[j] += x * w[j]
 
 
 @kernel
-def _broadcast(n_rows, n_units, fan_out, biases, z):
-    if n_units < fan_out:
-        for i in range(n_rows):
-            row = view(z, i * fan_out, n_units)
-            for j in range(n_units):
-                row[j] = biases[j]
-        return
+def _broadcast(n_rows, biases, z):
     # Rows may be short: twice as much is copied each time.
-    size, total = min(n_units, n_rows * n_units), n_rows * n_units
+    size, total = min(biases.size, n_rows * biases.size), n_rows * biases.size
     for j in range(size):
         z[j] = biases[j]
     while size < total:
@@ -126,7 +135,7 @@ def _broadcast(n_rows, n_units, fan_out, biases, z):
 
 @kernel
 def weight_gradient(
-    skipping, n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads, room
+    skipping, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
 ):
     r"""Compute :math:`G \leftarrow \alpha\, a^T \delta + \beta\, G` for some rows of the weights.
 
@@ -136,8 +145,8 @@ def weight_gradient(
         As for `matrix_product`.
     n_rows, fan_out : int
         Shape of `delta`.
-    n_inputs, fan_in : int
-        How many rows of W, of how many.
+    n_inputs, stride : int
+        Rows of W; distance between the starts of two rows of `a`.
     alpha, beta : float
         Scalars of the arrays' dtype; beta is 0 or 1.
     a : ndarray
@@ -151,7 +160,7 @@ def weight_gradient(
     """
     matrix_product(
         skipping, True, False, n_inputs, fan_out, n_rows,
-        alpha, a, fan_in, delta, fan_out, beta, grads, fan_out, room,
+        alpha, a, stride, delta, fan_out, beta, grads, fan_out, room,
     )  # fmt: skip
 
 
@@ -193,37 +202,40 @@ def sparse_weight_gradient(
 
 
 @kernel
-def bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
-    r"""Compute :math:`g \leftarrow \alpha \sum_i \delta_i + \beta\, g`.
+def bias_gradient(n_rows, n_units, stride, alpha, delta, beta, grads):
+    r"""Compute :math:`g \leftarrow \alpha \sum_i \delta_i + \beta\, g` for some units of a layer.
 
     Parameters
     ----------
-    n_rows, fan_out : int
-        Shape of `delta`.
+    n_rows, n_units : int
+        Samples and units.
+    stride : int
+        Distance between the starts of two rows of `delta`.
     alpha, beta : float
         Scalars of the arrays' dtype.
-    delta : ndarray of shape (n_rows * fan_out,)
-        Gradient with respect to the pre-activations. Not modified.
-    grads : ndarray of shape (fan_out,)
+    delta : ndarray
+        Gradient with respect to the pre-activations, from the first of these units on. Not
+        modified.
+    grads : ndarray of shape (n_units,)
         **Overwritten.**
     """
     zero = grads.dtype.type(0)
-    for j in range(fan_out):
+    for j in range(n_units):
         grads[j] = zero if beta == zero else beta * grads[j]
     n_fours = n_rows // 4 * 4
     for i in range(0, n_fours, 4):
-        d0, d1 = view(delta, i * fan_out, fan_out), view(delta, (i + 1) * fan_out, fan_out)
-        d2, d3 = view(delta, (i + 2) * fan_out, fan_out), view(delta, (i + 3) * fan_out, fan_out)
-        for j in range(fan_out):
+        d0, d1 = view(delta, i * stride, n_units), view(delta, (i + 1) * stride, n_units)
+        d2, d3 = view(delta, (i + 2) * stride, n_units), view(delta, (i + 3) * stride, n_units)
+        for j in range(n_units):
             grads[j] += alpha * ((d0[j] + d1[j]) + (d2[j] + d3[j]))
     for i in range(n_fours, n_rows):
-        error = view(delta, i * fan_out, fan_out)
-        for j in range(fan_out):
+        error = view(delta, i * stride, n_units)
+        for j in range(n_units):
             grads[j] += alpha * error[j]
 
 
 @kernel
-def input_gradient(skipping, n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs, room):
+def input_gradient(skipping, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room):
     r"""Compute :math:`\delta_{in} = \delta\, W^T` for some neighbouring inputs of a layer.
 
     Parameters
@@ -232,20 +244,19 @@ def input_gradient(skipping, n_rows, n_inputs, fan_in, fan_out, delta, weights, 
         As for `matrix_product`.
     n_rows, fan_out : int
         Shape of `delta`.
-    n_inputs, fan_in : int
-        How many inputs, of how many.
+    n_inputs : int
+        How many inputs. At least one.
     delta : ndarray of shape (n_rows * fan_out,)
         Gradient with respect to the pre-activations. Not modified.
-    weights : ndarray
-        W, from the row of the first of these inputs.
-    delta_inputs : ndarray
-        Gradient with respect to the layer's inputs, from the first of these: **overwritten** for
-        these inputs.
+    weights : ndarray of shape (n_inputs * fan_out,)
+        Their rows of W.
+    delta_inputs : ndarray of shape (n_rows * n_inputs,)
+        Gradient with respect to these inputs. **Overwritten.**
     room : ndarray
         For `product_of_nonzeros`. **Overwritten.**
     """
     one, zero = delta.dtype.type(1), delta.dtype.type(0)
     matrix_product(
         skipping, False, True, n_rows, n_inputs, fan_out,
-        one, delta, fan_out, weights, fan_out, zero, delta_inputs, fan_in, room,
+        one, delta, fan_out, weights, fan_out, zero, delta_inputs, n_inputs, room,
     )  # fmt: skip

@@ -84,8 +84,7 @@ def run_batches_together(
             network, data, order, in_order, begin, n_rows, total, noise + batch,
             rates[batch - first], step, params, workspace, team, thread, losses,
         )  # fmt: skip
-        if not wait_for_all(team.size, team.barrier):
-            return
+    wait_for_all(team.size, team.barrier)
 
 
 @entry_point
@@ -155,7 +154,8 @@ def predict(
     capacity = values.size // n_units
     nowhere = view(values, 0, 0)
     workspace = Workspace(
-        capacity, nowhere, values, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere
+        capacity, nowhere, values, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere,
+        nowhere,
     )  # fmt: skip
     network = Network(layers, slopes, 0, 0, nowhere, 0, 0, NOT_NARROW, 0)
     data = Data(X, indptr, indices, nowhere, 0, nowhere, sparse_forward, 0)

@@ -19,7 +19,7 @@ from fastmlp.kernels.backprop import (
     output_delta,
     sum_of,
 )
-from fastmlp.kernels.structures import BIASES, UNITS
+from fastmlp.kernels.structures import BIASES
 from fastmlp.kernels.team import GRAIN, is_called_off, share, wait_for_all
 from fastmlp.kernels.updates import add_l1, clipping, sum_squares, update_slice
 from fastmlp.kernels.views import view
@@ -93,9 +93,8 @@ def _run_shard(
         backward_pass(network, params, row, n_piece, scale, workspace, noise, position, grads)
         for layer in range(n_layers):
             layer_gradients(
-                network, data, samples, inputs, layer, row, n_piece, scale, beta, workspace,
-                np.int64(0), layers[layer, UNITS], grads, np.bool_(True),
-            )  # fmt: skip
+                network, data, samples, inputs, layer, row, n_piece, scale, beta, workspace, grads
+            )
         loss += sum_of(view(workspace.terms, row * network.n_terms, n_piece * network.n_terms))
         position += n_piece
         beta = number(1)

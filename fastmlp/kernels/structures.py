@@ -128,6 +128,9 @@ class Workspace(NamedTuple):
         Its sample weights.
     gradients : ndarray of shape (n_shards * n_params,)
         One mean gradient per shard of a batch, one after another.
+    sums : ndarray of shape (2 * n_parts * capacity * width of the widest layer,) or (0,)
+        What each part's units add to the pre-activations of the next layer, for `step_together`,
+        twice; at least that large.
     room : ndarray of shape (room_size(...),) or (0,)
         For `product_of_nonzeros`; the only buffer that each thread has for itself.
     """
@@ -141,6 +144,7 @@ class Workspace(NamedTuple):
     terms: Floats
     weights: Floats
     gradients: Floats
+    sums: Floats
     room: Floats
 
 
@@ -221,11 +225,15 @@ class Team(NamedTuple):
         many threads there are to work on them.
     barrier : ndarray of int64, shape (24,)
         For `wait_for_all`.
+    bounds : ndarray of int64, shape ((L + 1) * (n_parts + 1),)
+        For `step_together`: part k owns the units [bounds[i], bounds[i + 1]) of layer l, with
+        i = l * (n_parts + 1) + k.
     """
 
     size: int
     n_parts: int
     barrier: Integers
+    bounds: Integers
 
 
 @view_kernel

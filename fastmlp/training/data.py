@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 from fastmlp.kernels.dense import sparse_forward, sparse_weight_gradient
 from fastmlp.kernels.structures import Data
 
-__all__ = ["kernel_data", "n_samples_of"]
+__all__ = ["density_of_features", "kernel_data", "n_samples_of"]
 
 
 class _Alias:
@@ -33,6 +33,10 @@ def _flat(array: Any, dtype: DTypeLike) -> NDArray[Any]:
     if not flat.flags.aligned:
         flat = flat.copy()
     return flat if flat.flags.writeable else np.asarray(_Alias(flat))
+
+
+# Enough to tell how much work a range of features is.
+_SAMPLED_ROWS = 256
 
 
 def kernel_data(
@@ -96,3 +100,26 @@ def n_samples_of(data: Data, n_features: int) -> int:
         Rows of X.
     """
     return data.indptr.size - 1 if data.indptr.size else data.X.size // n_features
+
+
+def density_of_features(data: Data, n_features: int) -> NDArray[np.float64]:
+    """Return how many of each feature's values are not 0, by some of the samples.
+
+    Parameters
+    ----------
+    data : Data
+        What `kernel_data` returned.
+    n_features : int
+        Width of the inputs.
+
+    Returns
+    -------
+    ndarray of shape (n_features,)
+        In [0, 1].
+    """
+    n_samples = n_samples_of(data, n_features)
+    some = np.arange(0, n_samples, -(-n_samples // _SAMPLED_ROWS))
+    if not data.indptr.size:
+        return np.count_nonzero(data.X.reshape(n_samples, n_features)[some], axis=0) / some.size
+    rows = [data.indices[data.indptr[i] : data.indptr[i + 1]] for i in some]
+    return np.bincount(np.concatenate(rows), minlength=n_features) / some.size

@@ -21,10 +21,11 @@ from fastmlp.kernels.skipping import room_size
 from fastmlp.kernels.stochastic import BLOCK, run_samples
 from fastmlp.kernels.structures import Data, Step, Team
 from fastmlp.kernels.subnormals import AS_IT_IS, FLUSH, set_mode
-from fastmlp.training.data import n_samples_of
+from fastmlp.training.data import density_of_features, n_samples_of
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.plan import (
+    bounds_of_parts,
     is_worth_skipping,
     make_plan,
     make_scratch,
@@ -225,12 +226,20 @@ class Engine:
                 self._scratch = make_scratch(
                     self._layout, dtype, is_dense=is_dense, n_threads=n_threads
                 )
+            n_parts = max(n_threads, parts_of_work(self._n_jobs, self._useful_threads))
+            size = 0
+            if self._plan.shares_layers and n_parts > 1:
+                size = 2 * n_parts * self._plan.capacity * max(self._layout.units[1:])
+            sums = aligned_empty(size, dtype)
             self._workspaces = [
-                self._workspace._replace(room=aligned_empty(self._room_size, dtype))
+                self._workspace._replace(sums=sums, room=aligned_empty(self._room_size, dtype))
                 for _ in range(n_threads)
             ]
-            n_parts = max(n_threads, parts_of_work(self._n_jobs, self._useful_threads))
-            self._team = Team(n_threads, n_parts, self._threads.barrier)
+            densities = None
+            if n_parts > 1 and (self._data.indptr.size or self._network.skipping):
+                densities = density_of_features(self._data, self._layout.units[0])
+            bounds = bounds_of_parts(self._layout, n_parts, densities)
+            self._team = Team(n_threads, n_parts, self._threads.barrier, bounds)
             # All is held: keep it until the engine is left. Had anything failed, it were released.
             self._held = stack.pop_all()
         return self

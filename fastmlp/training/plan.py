@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from fastmlp.kernels.skipping import FEW_ROWS, LITTLE_WORK
 from fastmlp.kernels.stochastic import BLOCK
 from fastmlp.kernels.structures import Scratch, Workspace
+from fastmlp.kernels.team import GRAIN
 from fastmlp.kernels.vectors import IS_FAST
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.network import NetworkLayout
 
 __all__ = [
     "Plan",
+    "bounds_of_parts",
     "is_worth_skipping",
     "make_plan",
     "make_scratch",
@@ -40,6 +42,8 @@ _WORTH_A_THREAD = 300_000
 _WORTH_A_THREAD_PER_SAMPLE = 16_000
 # Weights of a layer up to which loops are faster than BLAS.
 _FEW_WEIGHTS = 64
+# Of a value of a feature, where a value that is not 0 costs 1 more.
+_COST_OF_ZERO = 0.1
 _ROWS_PER_SHARD = 64
 _MAX_SHARDS = 16
 
@@ -178,6 +182,37 @@ def is_worth_skipping(n_rows: int, n_weights: int) -> bool:
     return IS_FAST and n_rows >= FEW_ROWS and n_rows * n_weights >= LITTLE_WORK
 
 
+def bounds_of_parts(
+    layout: NetworkLayout, n_parts: int, densities: NDArray[np.float64] | None = None
+) -> NDArray[np.int64]:
+    """Decide which units of each layer each part of the work owns.
+
+    Parameters
+    ----------
+    layout : NetworkLayout
+        The network.
+    n_parts : int
+        Parts.
+    densities : ndarray of shape (n_features,) or None
+        How many values of each feature are not 0, where zeros are skipped; else None.
+
+    Returns
+    -------
+    ndarray of int64, shape ((L + 1) * (n_parts + 1),)
+        `Team.bounds`: multiples of a cache line, but for the end of a layer.
+    """
+    bounds = np.empty((len(layout.units), n_parts + 1), np.int64)
+    for layer, n_units in enumerate(layout.units):
+        costs = np.ones(n_units)
+        if layer == 0 and densities is not None:
+            costs = _COST_OF_ZERO + densities
+        starts = np.append(np.arange(0, n_units, GRAIN), n_units)
+        before = np.append(0.0, np.cumsum(costs))[starts]
+        wanted = before[-1] * np.arange(n_parts + 1) / n_parts
+        bounds[layer] = starts[np.abs(before - wanted[:, np.newaxis]).argmin(axis=1)]
+    return bounds.reshape(-1)
+
+
 def threads_per_sample(layout: NetworkLayout) -> int:
     """Return how many threads are of use in descent by single dense samples.
 
@@ -221,7 +256,7 @@ def make_workspace(
     Returns
     -------
     Workspace
-        Uninitialised buffers; without a room, for each thread needs its own.
+        Uninitialised buffers; without sums and rooms, which depend on the threads.
     """
     trains = n_shards > 0
     size = capacity * sum(layout.units[1:])
@@ -235,6 +270,7 @@ def make_workspace(
         terms=aligned_empty(capacity * layout.units[-1] * trains, dtype),
         weights=np.ones(capacity * trains, dtype),
         gradients=aligned_empty(n_shards * layout.n_params, dtype),
+        sums=aligned_empty(0, dtype),
         room=aligned_empty(0, dtype),
     )
 

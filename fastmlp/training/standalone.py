@@ -83,7 +83,7 @@ def _add_layer(
         a = before(X)
         n_rows = X.shape[0]
         z = np.empty(n_rows * fan_out, a.dtype)
-        dense_forward(0, n_rows, fan_in, fan_out, fan_out, a, weights, biases, z, z[:0])
+        dense_forward(0, n_rows, fan_in, fan_in, fan_out, a, weights, biases, z, z[:0])
         if is_normalised:
             normalise_rows(fan_out, norms, z, z[:0])
         activate(fan_out, slope, z)

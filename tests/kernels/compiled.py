@@ -202,43 +202,47 @@ def _skipping_and_room(n_rows, n_columns, array):
 
 
 @callable_from_python
-def _dense_forward(skipping, n_rows, fan_in, n_units, fan_out, a, weights, biases, z, room):
-    dense.dense_forward(skipping, n_rows, fan_in, n_units, fan_out, a, weights, biases, z, room)
+def _dense_forward(skipping, n_rows, n_inputs, stride, fan_out, a, weights, biases, z, room):
+    dense.dense_forward(skipping, n_rows, n_inputs, stride, fan_out, a, weights, biases, z, room)
 
 
-def dense_forward(n_rows, fan_in, n_units, fan_out, a, weights, biases, z):
+def dense_forward(n_rows, n_inputs, stride, fan_out, a, weights, biases, z):
     """z = a W + b."""
-    skipping, room = _skipping_and_room(n_rows, fan_in, z)
-    _dense_forward(skipping, n_rows, fan_in, n_units, fan_out, a, weights, biases, z, room)
+    skipping, room = _skipping_and_room(n_rows, n_inputs, z)
+    _dense_forward(skipping, n_rows, n_inputs, stride, fan_out, a, weights, biases, z, room)
 
 
 @callable_from_python
-def _sparse_forward(address, fan_out, rows, indptr, indices, values, weights, biases, z):
+def _sparse_forward(
+    address, fan_out, start, stop, rows, indptr, indices, values, weights, biases, z
+):
     dense.call_sparse_forward(
-        address, fan_out, rows, indptr, indices, values, weights, biases, z
-    )  # fmt: skip
+        address, fan_out, start, stop, rows, indptr, indices, values, weights, biases, z
+    )
 
 
-def sparse_forward(rows, fan_out, indptr, indices, values, weights, biases, z):
+def sparse_forward(rows, fan_out, start, stop, indptr, indices, values, weights, biases, z):
     """z = X W + b."""
-    address = dense.sparse_forward.address(z.dtype)
-    _sparse_forward(address, fan_out, rows, indptr, indices, values, weights, biases, z)
+    _sparse_forward(
+        dense.sparse_forward.address(z.dtype), fan_out, start, stop, rows, indptr, indices, values,
+        weights, biases, z,
+    )  # fmt: skip
 
 
 @callable_from_python
 def _weight_gradient(
-    skipping, n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads, room
+    skipping, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
 ):
     dense.weight_gradient(
-        skipping, n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads, room
+        skipping, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
     )
 
 
-def weight_gradient(n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads):
+def weight_gradient(n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads):
     """G = alpha a' delta + beta G."""
-    skipping, room = _skipping_and_room(n_rows, fan_in, grads)
+    skipping, room = _skipping_and_room(n_rows, stride, grads)
     _weight_gradient(
-        skipping, n_rows, n_inputs, fan_in, fan_out, alpha, a, delta, beta, grads, room
+        skipping, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
     )
 
 
@@ -262,23 +266,19 @@ def sparse_weight_gradient(
 
 
 @callable_from_python
-def bias_gradient(n_rows, fan_out, alpha, delta, beta, grads):
-    dense.bias_gradient(n_rows, fan_out, alpha, delta, beta, grads)
+def bias_gradient(n_rows, n_units, stride, alpha, delta, beta, grads):
+    dense.bias_gradient(n_rows, n_units, stride, alpha, delta, beta, grads)
 
 
 @callable_from_python
-def _input_gradient(
-    skipping, n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs, room
-):
-    dense.input_gradient(
-        skipping, n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs, room
-    )
+def _input_gradient(skipping, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room):
+    dense.input_gradient(skipping, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room)
 
 
-def input_gradient(n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs):
+def input_gradient(n_rows, n_inputs, fan_out, delta, weights, delta_inputs):
     """delta W'."""
     skipping, room = _skipping_and_room(n_rows, fan_out, delta)
-    _input_gradient(skipping, n_rows, n_inputs, fan_in, fan_out, delta, weights, delta_inputs, room)
+    _input_gradient(skipping, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room)
 
 
 @callable_from_python

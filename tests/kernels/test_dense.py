@@ -41,31 +41,31 @@ def parts(n):
 def test_dense_forward(shape, density, dtype):
     a, weights, biases, delta = layer(shape, dtype, density)
     n_rows, fan_in, fan_out = shape
-    for start, stop in parts(fan_out):
-        z = np.full(delta.shape, np.nan, dtype)
-        compiled.dense_forward(
-            n_rows, fan_in, stop - start, fan_out, a.ravel(), weights.ravel()[start:],
-            biases[start:stop], z.reshape(-1)[start:],
-        )  # fmt: skip
-        assert_close(z[:, start:stop], (a @ weights + biases)[:, start:stop])
-        assert np.isnan(np.delete(z, np.s_[start:stop], axis=1)).all()
+    for start, stop in parts(fan_in):
+        for some_biases in (biases, biases[:0]):
+            z = np.full(delta.shape, np.nan, dtype)
+            compiled.dense_forward(
+                n_rows, stop - start, fan_in, fan_out, a.ravel()[start:],
+                weights[start:stop].ravel(), some_biases, z.reshape(-1),
+            )  # fmt: skip
+            products = a[:, start:stop] @ weights[start:stop]
+            assert_close(z, products + some_biases if some_biases.size else products)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("density", [1.0, 0.2])
 @pytest.mark.parametrize("shape", [*SHAPES, LARGE])
 def test_input_gradient(shape, density, dtype):
-    a, weights, _, delta = layer(shape, dtype)
+    _, weights, _, delta = layer(shape, dtype)
     n_rows, fan_in, fan_out = shape
     delta *= np.random.default_rng(1).uniform(size=delta.shape) < density
     for start, stop in parts(fan_in):
-        out = np.full(a.shape, np.nan, dtype)
+        out = np.full((n_rows, stop - start), np.nan, dtype)
         compiled.input_gradient(
-            n_rows, stop - start, fan_in, fan_out, delta.ravel(),
-            weights.ravel()[start * fan_out :], out.reshape(-1)[start:],
+            n_rows, stop - start, fan_out, delta.ravel(), weights[start:stop].ravel(),
+            out.reshape(-1),
         )  # fmt: skip
-        assert_close(out[:, start:stop], (delta @ weights.T)[:, start:stop])
-        assert np.isnan(np.delete(out, np.s_[start:stop], axis=1)).all()
+        assert_close(out, (delta @ weights.T)[:, start:stop])
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -91,10 +91,15 @@ def test_weight_gradient(alpha, beta, shape, density, dtype):
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.125, 0.0), (0.5, 1.0)])
 def test_bias_gradient(alpha, beta, shape, dtype):
     delta = layer(shape, dtype)[-1]
-    before = np.full(shape[2], 3 if beta else np.nan, dtype)
-    grads = before.copy()
-    compiled.bias_gradient(shape[0], shape[2], dtype(alpha), delta.ravel(), dtype(beta), grads)
-    assert_close(grads, alpha * delta.sum(axis=0) + (beta * before if beta else 0))
+    for start, stop in parts(shape[2]):
+        before = np.full(stop - start, 3 if beta else np.nan, dtype)
+        grads = before.copy()
+        compiled.bias_gradient(
+            shape[0], stop - start, shape[2], dtype(alpha), delta.ravel()[start:], dtype(beta),
+            grads,
+        )  # fmt: skip
+        expected = alpha * delta[:, start:stop].sum(axis=0) + (beta * before if beta else 0)
+        assert_close(grads, expected)
 
 
 def csr(X, shuffled=False):
@@ -115,9 +120,16 @@ def test_sparse_forward(shape, density, dtype):
     X, weights, biases, delta = layer(shape, dtype, density)
     rng = np.random.default_rng(1)
     for rows in (np.arange(shape[0]), rng.integers(shape[0], size=shape[0])):
-        z = np.full(delta.size, np.nan, dtype)
-        compiled.sparse_forward(rows, shape[2], *csr(X, True), weights.ravel(), biases, z)
-        assert_close(z.reshape(delta.shape), X[rows] @ weights + biases)
+        for start, stop in parts(shape[1]):
+            for some_biases in (biases, biases[:0]):
+                z = np.full(delta.size, np.nan, dtype)
+                compiled.sparse_forward(
+                    rows, shape[2], start, stop, *csr(X, True), weights[start:stop].ravel(),
+                    some_biases, z,
+                )  # fmt: skip
+                products = X[rows][:, start:stop] @ weights[start:stop]
+                expected = products + some_biases if some_biases.size else products
+                assert_close(z.reshape(delta.shape), expected)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -142,7 +154,7 @@ def test_duplicate_entries_add_up():
     values, weights = np.array([2.0, 3.0, 5.0]), np.array([10.0, 100.0])
     z = np.empty(1)
     compiled.sparse_forward(
-        np.zeros(1, np.int64), 1, indptr, indices, values, weights, np.ones(1), z
+        np.zeros(1, np.int64), 1, 0, 2, indptr, indices, values, weights, np.ones(1), z
     )
     assert z[0] == 1 + 3 * 10 + 7 * 100
     grads = np.empty(2)

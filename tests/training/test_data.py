@@ -5,7 +5,7 @@ import pytest
 from numba import typeof
 from scipy import sparse
 
-from fastmlp.training.data import kernel_data, n_samples_of
+from fastmlp.training.data import density_of_features, kernel_data, n_samples_of
 from tests.kernels.networks import make_problem
 
 FLOATS = [np.float32, np.float64]
@@ -103,6 +103,17 @@ def test_number_of_samples():
     assert n_samples_of(kernel_data(np.empty((0, 4)), np.float64), 4) == 0
     assert n_samples_of(kernel_data(sparse.csr_array((0, 4)), np.float64), 4) == 0
     assert n_samples_of(kernel_data(sparse.csr_array((9, 4)), np.float64), 4) == 9
+
+
+@pytest.mark.parametrize("n_samples", [3, 5000])
+def test_density_of_features(n_samples):
+    X = np.random.default_rng(0).uniform(size=(n_samples, 4))
+    X *= np.random.default_rng(1).uniform(size=X.shape) < [0.0, 0.3, 0.6, 1.0]
+    for inputs in (X, sparse.csr_array(X)):
+        densities = density_of_features(kernel_data(inputs, np.float64), 4)
+        np.testing.assert_allclose(
+            densities, (X != 0).mean(axis=0), atol=0.12 if n_samples > 3 else 1e-12
+        )
 
 
 def test_targets_and_weights():

@@ -7,10 +7,11 @@ import pytest
 from scipy import sparse
 
 from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.kernels.team import GRAIN
 from fastmlp.training import engine as engine_module
 from fastmlp.training.data import kernel_data
 from fastmlp.training.engine import OptimizerState, Predictor
-from fastmlp.training.plan import Plan, make_plan
+from fastmlp.training.plan import Plan, bounds_of_parts, make_plan
 from tests import reference
 from tests.kernels.compiled import FLOATS, N_JOBS
 from tests.kernels.networks import make_problem
@@ -56,9 +57,9 @@ OPTIONS = [
 ]
 
 
-def variants(dtype):
+def variants(dtype, **options):
     """A plain problem, one with sample weights of which a whole batch is zero, a sparse one."""
-    options = {"loss": "softmax_cross_entropy", "n_samples": N_SAMPLES, "dtype": dtype}
+    options |= {"loss": "softmax_cross_entropy", "n_samples": N_SAMPLES, "dtype": dtype}
     weighted = make_problem(weighted=True, **options)
     weighted.sample_weight[np.random.RandomState(0).permutation(N_SAMPLES)[:40]] = 0
     plain = make_problem(**options)
@@ -80,11 +81,16 @@ def test_shards_give_bit_equal_weights_with_any_number_of_threads(plan, options,
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options["optimizer"])
-def test_shared_parameters_give_equal_weights_to_rounding(options, dtype, force_plan):
-    # Products of more or fewer rows may be summed by different loops of the BLAS.
+@pytest.mark.parametrize(
+    "sizes",
+    [{}, {"n_features": 37, "hidden": (70, 33)}, {"n_features": 50, "hidden": ()}],
+    ids=["narrow layers", "layers of several lines", "no hidden layer"],
+)
+def test_shared_parameters_give_equal_weights_to_rounding(sizes, options, dtype, force_plan):
+    # Products of more or fewer inputs are summed in another order.
     tolerance = 1e-12 if dtype is np.float64 else 2e-4
     force_plan(SHARES_PARAMETERS)
-    for problem, X in variants(dtype):
+    for problem, X in variants(dtype, **sizes):
         losses, params = train(problem, 1, X=X, **options)
         for n_jobs in N_JOBS[1:]:
             other_losses, others = train(problem, n_jobs, X=X, **options)
@@ -106,6 +112,24 @@ def test_all_plans_agree(options, n_jobs, force_plan):
         for losses, params in results[1:]:
             np.testing.assert_allclose(losses, results[0][0], rtol=1e-11)
             np.testing.assert_allclose(params, results[0][1], rtol=1e-10, atol=1e-11)
+
+
+def test_parts_own_whole_lines_and_equal_work():
+    layout = make_problem((100, 20, 512), n_features=784).layout
+    for n_parts in (1, 2, 3, 8):
+        bounds = bounds_of_parts(layout, n_parts).reshape(5, n_parts + 1)
+        np.testing.assert_array_equal(bounds[:, 0], 0)
+        np.testing.assert_array_equal(bounds[:, -1], layout.units)
+        assert ((bounds % GRAIN == 0) | (bounds == bounds[:, -1:])).all()
+        sizes = np.diff(bounds)
+        assert (sizes >= 0).all()
+        assert sizes[0].max() - sizes[0].min() <= 2 * GRAIN
+        assert sizes[3].max() - sizes[3].min() <= 2 * GRAIN
+    # The first half of the features is zeros.
+    densities = np.repeat([0.0, 1.0], 392)
+    bounds = bounds_of_parts(layout, 2, densities).reshape(5, 3)
+    np.testing.assert_array_equal(bounds[1:], bounds_of_parts(layout, 2).reshape(5, 3)[1:])
+    assert 392 + 8 * GRAIN < bounds[0, 1] < 784 - 8 * GRAIN
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
