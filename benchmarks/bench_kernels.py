@@ -21,7 +21,7 @@ from fastmlp.kernels.activations import ACTIVATIONS, activate, multiply_by_deriv
 from fastmlp.kernels.dense import bias_gradient, dense_forward, input_gradient, weight_gradient
 from fastmlp.kernels.losses import LOSSES, loss_and_delta
 from fastmlp.kernels.optimizers import OPTIMIZERS, update
-from fastmlp.kernels.skipping import product_of_nonzeros, room_size
+from fastmlp.kernels.products import product, room_size
 from fastmlp.training.memory import aligned_empty
 
 SIZE = 16_384  # elements
@@ -156,7 +156,7 @@ def bench_layer(benchmark: Any, name: str, density: float, dtype: str) -> None:
         rng = np.random.default_rng(1)
         inputs *= rng.uniform(size=inputs.size) < density
         outputs *= rng.uniform(size=outputs.size) < density
-    skipping = product_of_nonzeros.address(dtype)
+    address = product.address(dtype)
     room = aligned_empty(room_size(N_ROWS, FAN_IN, dtype), dtype)
     weights, biases = _random(dtype, FAN_IN * FAN_OUT), _random(dtype, FAN_OUT)
     shape = (N_ROWS, FAN_IN, FAN_OUT)
@@ -165,7 +165,7 @@ def bench_layer(benchmark: Any, name: str, density: float, dtype: str) -> None:
         "forward": (
             dense_forward,
             (
-                skipping,
+                address,
                 N_ROWS,
                 FAN_IN,
                 FAN_IN,
@@ -180,7 +180,7 @@ def bench_layer(benchmark: Any, name: str, density: float, dtype: str) -> None:
         "weights": (
             weight_gradient,
             (
-                skipping,
+                address,
                 N_ROWS,
                 FAN_IN,
                 *shape[1:],
@@ -195,7 +195,7 @@ def bench_layer(benchmark: Any, name: str, density: float, dtype: str) -> None:
         "biases": (bias_gradient, (N_ROWS, FAN_OUT, FAN_OUT, one, outputs, zero, biases)),
         "inputs": (
             input_gradient,
-            (skipping, *shape, outputs, weights, inputs.copy(), room),
+            (address, *shape, outputs, weights, inputs.copy(), room),
         ),
     }[name]
     group = f"layer {N_ROWS} x {FAN_IN} x {FAN_OUT}, {name}, {density:.0%} not 0"

@@ -337,7 +337,7 @@ def _forward_layer(
             call_forward(network.narrow.forward, n_rows, fan_in, fan_out, a, weights, biases, z)
         else:
             dense_forward(
-                network.skipping, n_rows, fan_in, fan_in, fan_out, a, weights, biases, z,
+                network.product, n_rows, fan_in, fan_in, fan_out, a, weights, biases, z,
                 workspace.room,
             )  # fmt: skip
     if layers[layer, NORMALISE]:
@@ -488,7 +488,7 @@ def _backward_layer(
         )
     else:
         input_gradient(
-            network.skipping, n_rows, fan_in, fan_out, delta_out, weights, delta, workspace.room
+            network.product, n_rows, fan_in, fan_out, delta_out, weights, delta, workspace.room
         )
     derive_block(
         network, params, layer - 1, start * fan_in, n_rows, fan_in, scale, workspace, noise,
@@ -581,7 +581,7 @@ def weight_gradients(
         )
     else:
         weight_gradient(
-            network.skipping, n_rows, n_units, stride, fan_out, scale, a, delta, beta, out, room
+            network.product, n_rows, n_units, stride, fan_out, scale, a, delta, beta, out, room
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastmlp._jit import inlined_kernel, kernel
 from fastmlp._linking import Interface
 from fastmlp.kernels.blas import gemm
-from fastmlp.kernels.skipping import call_product_of_nonzeros
+from fastmlp.kernels.products import call_product
 from fastmlp.kernels.views import view
 
 __all__ = [
@@ -30,31 +30,31 @@ call_sparse_weight_gradient = SPARSE_GRADIENT.caller("Call `sparse_weight_gradie
 
 
 @inlined_kernel
-def matrix_product(skipping, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
-    r"""Compute :math:`C \leftarrow \alpha\,op(A)\,op(B) + \beta\,C`; skip zeros of A if many.
+def matrix_product(product, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
+    r"""Compute :math:`C \leftarrow \alpha\,op(A)\,op(B) + \beta\,C` by whoever is faster.
 
     Parameters
     ----------
-    skipping : int
-        Address of `product_of_nonzeros`, or 0: then by `gemm`.
+    product : int
+        Address of `product`, or 0: then by `gemm`.
     trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc : various
         As for `gemm`; beta is 0 or 1.
     room : ndarray
-        For `product_of_nonzeros`. **Overwritten.**
+        For `product`. **Overwritten.**
     """
-    if skipping == 0 or not call_product_of_nonzeros(
-        skipping, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
+    if product == 0 or not call_product(
+        product, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
     ):
         gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 
 
 @kernel
-def dense_forward(skipping, n_rows, n_inputs, stride, fan_out, a, weights, biases, z, room):
+def dense_forward(product, n_rows, n_inputs, stride, fan_out, a, weights, biases, z, room):
     """Compute ``z = a W + b``, or what some inputs of a layer add to it.
 
     Parameters
     ----------
-    skipping : int
+    product : int
         As for `matrix_product`.
     n_rows, n_inputs, fan_out : int
         `a` is (n_rows, n_inputs), W is (n_inputs, fan_out). At least one of each.
@@ -76,7 +76,7 @@ def dense_forward(skipping, n_rows, n_inputs, stride, fan_out, a, weights, biase
         _broadcast(n_rows, biases, z)
         beta = one
     matrix_product(
-        skipping, False, False, n_rows, fan_out, n_inputs,
+        product, False, False, n_rows, fan_out, n_inputs,
         one, a, stride, weights, fan_out, beta, z, fan_out, room,
     )  # fmt: skip
 
@@ -134,14 +134,12 @@ def _broadcast(n_rows, biases, z):
 
 
 @kernel
-def weight_gradient(
-    skipping, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
-):
+def weight_gradient(product, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room):
     r"""Compute :math:`G \leftarrow \alpha\, a^T \delta + \beta\, G` for some rows of the weights.
 
     Parameters
     ----------
-    skipping : int
+    product : int
         As for `matrix_product`.
     n_rows, fan_out : int
         Shape of `delta`.
@@ -156,10 +154,10 @@ def weight_gradient(
     grads : ndarray of shape (n_inputs * fan_out,)
         **Overwritten.**
     room : ndarray
-        For `product_of_nonzeros`. **Overwritten.**
+        For `product`. **Overwritten.**
     """
     matrix_product(
-        skipping, True, False, n_inputs, fan_out, n_rows,
+        product, True, False, n_inputs, fan_out, n_rows,
         alpha, a, stride, delta, fan_out, beta, grads, fan_out, room,
     )  # fmt: skip
 
@@ -235,12 +233,12 @@ def bias_gradient(n_rows, n_units, stride, alpha, delta, beta, grads):
 
 
 @kernel
-def input_gradient(skipping, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room):
+def input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room):
     r"""Compute :math:`\delta_{in} = \delta\, W^T` for some neighbouring inputs of a layer.
 
     Parameters
     ----------
-    skipping : int
+    product : int
         As for `matrix_product`.
     n_rows, fan_out : int
         Shape of `delta`.
@@ -253,10 +251,10 @@ def input_gradient(skipping, n_rows, n_inputs, fan_out, delta, weights, delta_in
     delta_inputs : ndarray of shape (n_rows * n_inputs,)
         Gradient with respect to these inputs. **Overwritten.**
     room : ndarray
-        For `product_of_nonzeros`. **Overwritten.**
+        For `product`. **Overwritten.**
     """
     one, zero = delta.dtype.type(1), delta.dtype.type(0)
     matrix_product(
-        skipping, False, True, n_rows, n_inputs, fan_out,
+        product, False, True, n_rows, n_inputs, fan_out,
         one, delta, fan_out, weights, fan_out, zero, delta_inputs, n_inputs, room,
     )  # fmt: skip

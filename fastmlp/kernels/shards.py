@@ -69,7 +69,7 @@ def _run_shard(
     """
     number, layers = params.dtype.type, network.layers
     n_layers = layers.shape[0] - 1
-    position, stop = share(n_rows, GRAIN, shard, n_shards)
+    position, stop = share(n_rows, 1, shard, n_shards)
     row, row_stop = share(workspace.capacity, GRAIN, shard, n_shards)
     grads = view(workspace.gradients, shard * params.size, params.size)
     beta, loss = number(0), 0.0

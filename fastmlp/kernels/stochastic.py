@@ -281,7 +281,7 @@ def _update_block(network, n_rows, half, scratch, workspace, n_parts, part, thre
     one = scratch.columns.dtype.type(1)
     if n_columns > 0:
         matrix_product(
-            network.skipping, True, False, n_features, n_columns, n_rows,
+            network.product, True, False, n_features, n_columns, n_rows,
             -one, _block_inputs(scratch, half, n_features, thread), n_features,
             view(scratch.errors, column, BLOCK * width - column), width,
             one, view(scratch.columns, n_features * column, n_features * n_columns), n_columns,
@@ -301,7 +301,7 @@ def _update_and_forward_block(
     one, zero = scratch.columns.dtype.type(1), scratch.columns.dtype.type(0)
     if n_columns > 0:
         matrix_product(
-            network.skipping, False, False, n_rows, n_columns, n_features,
+            network.product, False, False, n_rows, n_columns, n_features,
             one, _block_inputs(scratch, half, n_features, thread), n_features,
             view(scratch.columns, n_features * column, n_features * n_columns), n_columns,
             zero, view(scratch.starts, column, BLOCK * width - column), width, workspace.room,

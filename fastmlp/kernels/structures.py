@@ -61,9 +61,9 @@ class Network(NamedTuple):
         Terms of the loss per sample.
     narrow : Narrow
         Addresses where matrices of a piece are kept unit by unit, but for the outputs; or zeros.
-    skipping : int
-        Address of `product_of_nonzeros`; 0 where layers are too small for it, or where the
-        processor is not known to gain by it.
+    product : int
+        Address of `product`; 0 where layers are too small for it, or where the processor is not
+        known to gain by it.
     """
 
     layers: Integers
@@ -74,7 +74,7 @@ class Network(NamedTuple):
     takes_logits: int
     n_terms: int
     narrow: Narrow
-    skipping: int
+    product: int
 
 
 class Data(NamedTuple):
@@ -132,7 +132,7 @@ class Workspace(NamedTuple):
         What each part's units add to the pre-activations of the next layer, for `step_together`,
         twice; at least that large.
     room : ndarray of shape (room_size(...),) or (0,)
-        For `product_of_nonzeros`; the only buffer that each thread has for itself.
+        For `product`; the only buffer that each thread has for itself.
     """
 
     capacity: int

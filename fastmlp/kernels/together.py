@@ -203,7 +203,7 @@ def _multiply(
         return
     a = _block_of_inputs(layers, data, in_order, begin, layer, n_rows, part, team, workspace)
     dense_forward(
-        network.skipping, n_rows, n_units, _stride_of_inputs(layers, in_order, layer, n_units),
+        network.product, n_rows, n_units, _stride_of_inputs(layers, in_order, layer, n_units),
         fan_out, a, weights, biases, z, workspace.room,
     )  # fmt: skip
 
@@ -275,7 +275,7 @@ def _go_back(
         first = capacity * unit
         out = elements_of(workspace.deltas, layers, capacity, layer, first, n_rows * n_units)
         input_gradient(
-            network.skipping, n_rows, n_units, fan_out, delta, view(params, start, size), out,
+            network.product, n_rows, n_units, fan_out, delta, view(params, start, size), out,
             workspace.room,
         )  # fmt: skip
         derive_block(

@@ -13,8 +13,8 @@ from numba.extending import intrinsic
 from fastmlp._jit import python_version
 
 __all__ = [
-    "BITS", "IS_FAST", "MAX_REGISTERS", "REGISTER", "add_product_of_nonzeros", "pack",
-    "transpose_square",
+    "BITS", "IS_FAST", "MAX_REGISTERS", "REGISTER", "WIDEST", "add_product",
+    "add_product_of_nonzeros", "pack", "transpose_square",
 ]  # fmt: skip
 
 try:
@@ -36,6 +36,10 @@ IS_FAST = REGISTER > 16
 MAX_REGISTERS = 8
 # Elements whose zeros are found together.
 BITS = 64
+# Rows of a result that are computed together, by the registers that hold one of them: with those of
+# a row of B and a number of A they fill the processor's, of which there are 32 or 16.
+_ROWS_TOGETHER = {1: 8, 2: 12, 3: 8, 4: 6} if "+avx512f" in _FEATURES else {1: 8, 2: 6, 3: 4}
+WIDEST = max(_ROWS_TOGETHER)
 
 
 class _Vectors:
@@ -261,6 +265,122 @@ def _add_rows_of_slab(vectors, mask, row, slab, columns, sums):
     builder.branch(head)
     builder.position_at_end(end)
     return totals
+
+
+def _add_product(m, n, k, alpha, is_new, a, row_step, step, b, ldb, c, ldc):
+    for i in range(m):
+        row = c[i * ldc : i * ldc + n]
+        if is_new:
+            row[:] = 0
+        for p in range(k):
+            row += alpha * a[i * row_step + p * step] * b[p * ldb : p * ldb + n]
+
+
+@python_version(_add_product)
+@intrinsic
+def add_product(typingctx, m, n, k, alpha, is_new, a, row_step, step, b, ldb, c, ldc):
+    r"""Compute :math:`C \leftarrow \alpha A B + C`, or :math:`\alpha A B`, for a few columns.
+
+    Parameters
+    ----------
+    m, n, k : int
+        A is (m, k), C is (m, n), and B (k, n). At most as many columns as `WIDEST` registers hold;
+        at least one of each.
+    alpha : float
+        Scalar of the arrays' dtype.
+    is_new : bool
+        Whether what C held before counts as zero.
+    a : ndarray, 1-D
+        A.
+    row_step, step : int
+        Distance from an element of A to that below it, and to the next one of its row.
+    b : ndarray, 1-D
+        B, rows one after another.
+    ldb, ldc : int
+        Distance between the starts of two rows.
+    c : ndarray, 1-D
+        **Overwritten.** Must not overlap the others.
+    """
+    dtype, integer = a.dtype, types.intp
+    signature = types.void(
+        integer, integer, integer, dtype, types.boolean, a, integer, integer, b, integer, c, integer
+    )
+
+    def codegen(context, builder, signature, arguments):
+        m, n, k, alpha, is_new, _, row_step, step, _, ldb, _, ldc = arguments
+        a, b, c = (_data(context, builder, signature.args[i], arguments[i]) for i in (5, 8, 10))
+        lanes = REGISTER // (dtype.bitwidth // 8)
+        n_registers = builder.sdiv(builder.add(n, _int64(lanes - 1)), _int64(lanes))
+        end = builder.append_basic_block("end")
+        choice = builder.switch(n_registers, end)
+        for number, height in _ROWS_TOGETHER.items():
+            block = builder.append_basic_block(f"registers.{number}")
+            choice.add_case(_int64(number), block)
+            builder.position_at_end(block)
+            vectors, start = _Vectors(builder, dtype), _int64(0)
+            for n_rows in (height, 1):
+                start = _rows_together(
+                    vectors, n_rows, number, start, m, n, k, alpha, is_new, a, row_step, step, b,
+                    ldb, c, ldc,
+                )  # fmt: skip
+            builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _rows_together(
+    vectors, n_rows, n_registers, start, m, n, k, alpha, is_new, a, row_step, step, b, ldb, c, ldc
+):
+    """Emit the loop over so many rows of C at a time; return the first row that is left over."""
+    builder, lanes, rows = vectors.builder, vectors.lanes, range(n_rows)
+    columns = [_int64(register * lanes) for register in range(n_registers)]
+    there = [None] * (n_registers - 1)
+    there.append(vectors.lanes_below(builder.sub(n, columns[-1])))
+    everything = ir.Constant(there[-1].type, [1] * lanes)
+    nothing = ir.Constant(everything.type, None)
+    loaded = [builder.select(is_new, nothing, some or everything) for some in there]
+    factor = vectors.everywhere(alpha)
+    n_times = builder.sdiv(builder.sub(m, start), _int64(n_rows))
+    with cgutils.for_range(builder, n_times) as loop:
+        first = builder.add(start, builder.mul(loop.index, _int64(n_rows)))
+        numbers = [builder.add(first, _int64(i)) for i in rows]
+        lefts = [vectors.element(a, number, row_step) for number in numbers]
+        outs = [vectors.element(c, number, ldc) for number in numbers]
+        before = builder.block
+        body, end = builder.append_basic_block("body"), builder.append_basic_block("done")
+        builder.branch(body)
+        builder.position_at_end(body)
+        place = builder.phi(ir.IntType(64))
+        sums = [[builder.phi(vectors.kind) for _ in columns] for _ in rows]
+        right = vectors.element(b, place, ldb)
+        right = [
+            vectors.load(vectors.element(right, column), some)
+            for column, some in zip(columns, there, strict=True)
+        ]
+        offset = builder.mul(place, step)
+        new = []
+        for left, totals in zip(lefts, sums, strict=True):
+            number = vectors.everywhere(builder.load(vectors.element(left, offset)))
+            new.append(
+                [vectors.multiply_add(number, x, y) for x, y in zip(right, totals, strict=True)]
+            )
+        next_place = builder.add(place, _int64(1))
+        place.add_incoming(_int64(0), before)
+        place.add_incoming(next_place, body)
+        for totals, later in zip(sums, new, strict=True):
+            for phi, value in zip(totals, later, strict=True):
+                phi.add_incoming(vectors.zeros, before)
+                phi.add_incoming(value, body)
+        builder.cbranch(builder.icmp_signed("<", next_place, k), body, end)
+        builder.position_at_end(end)
+        for out, totals in zip(outs, new, strict=True):
+            for column, total, old, some in zip(columns, totals, loaded, there, strict=True):
+                pointer = vectors.element(out, column)
+                total = vectors.multiply_add(factor, total, vectors.load(pointer, old))
+                vectors.store(total, pointer, some)
+    return builder.add(start, builder.mul(n_times, _int64(n_rows)))
 
 
 def _pack(m, n, factor, matrix, stride, slab):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fastmlp.kernels.epoch import predict, run_batches_on_shards, run_batches_together
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
-from fastmlp.kernels.skipping import room_size
+from fastmlp.kernels.products import room_size
 from fastmlp.kernels.stochastic import BLOCK, run_samples
 from fastmlp.kernels.structures import Data, Step, Team
 from fastmlp.kernels.subnormals import AS_IT_IS, FLUSH, set_mode
@@ -26,7 +26,7 @@ from fastmlp.training.memory import aligned_empty
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.plan import (
     bounds_of_parts,
-    is_worth_skipping,
+    is_worth_own_products,
     make_plan,
     make_scratch,
     make_workspace,
@@ -188,15 +188,17 @@ class Engine:
             and not l1
             and max_grad_norm is None
         )
-        skips_zeros = self._plan.skips_zeros
+        own_products = self._plan.own_products
         if self._may_run_samples:
-            skips_zeros = is_dense and is_worth_skipping(BLOCK, layout.units[0] * layout.units[1])
+            own_products = is_dense and is_worth_own_products(
+                BLOCK, layout.units[0] * layout.units[1]
+            )
         self._room_size = 0
-        if skips_zeros:
+        if own_products:
             n_rows = max(self._plan.capacity, BLOCK)
             self._room_size = room_size(n_rows, max(layout.units[:-1]), params.dtype)
         self._network = layout.for_kernels(
-            params.dtype, is_narrow=self._plan.is_narrow, skips_zeros=skips_zeros
+            params.dtype, is_narrow=self._plan.is_narrow, own_products=own_products
         )
         self._batches_per_call = max(1, min(self.n_batches, 4))
         # run_samples rounds differently at the end of each call: where it ends must not depend on
@@ -236,7 +238,7 @@ class Engine:
                 for _ in range(n_threads)
             ]
             densities = None
-            if n_parts > 1 and (self._data.indptr.size or self._network.skipping):
+            if n_parts > 1 and (self._data.indptr.size or self._network.product):
                 densities = density_of_features(self._data, self._layout.units[0])
             bounds = bounds_of_parts(self._layout, n_parts, densities)
             self._team = Team(n_threads, n_parts, self._threads.barrier, bounds)

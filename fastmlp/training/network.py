@@ -16,7 +16,7 @@ from fastmlp.kernels.dropout import DROPOUTS, threshold_of
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.narrow import NOT_NARROW, narrow_addresses
 from fastmlp.kernels.normalization import normalise, normalise_backward
-from fastmlp.kernels.skipping import product_of_nonzeros
+from fastmlp.kernels.products import product
 from fastmlp.kernels.structures import (
     BACKWARD,
     BIASES,
@@ -351,7 +351,7 @@ class NetworkLayout:
         *,
         trains: bool = True,
         is_narrow: bool = False,
-        skips_zeros: bool = False,
+        own_products: bool = False,
     ) -> Network:
         """Return the layout as the kernels read it.
 
@@ -363,8 +363,8 @@ class NetworkLayout:
             Whether derivatives and the loss are needed, and so compiled, too.
         is_narrow : bool, default=False
             Whether pieces of a batch are kept unit by unit.
-        skips_zeros : bool, default=False
-            Whether products may skip zeros.
+        own_products : bool, default=False
+            Whether products may be other than BLAS's.
 
         Returns
         -------
@@ -417,7 +417,7 @@ class NetworkLayout:
             ),
             takes_logits=int(loss.takes_logits),
             narrow=narrow_addresses(dtype) if is_narrow else NOT_NARROW,
-            skipping=product_of_nonzeros.address(dtype) if skips_zeros else 0,
+            product=product.address(dtype) if own_products else 0,
             n_terms=1 if loss.has_term_per_row else self.units[-1],
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastmlp.kernels.skipping import FEW_ROWS, LITTLE_WORK
+from fastmlp.kernels.products import FEW_ROWS, LITTLE_WORK
 from fastmlp.kernels.stochastic import BLOCK
 from fastmlp.kernels.structures import Scratch, Workspace
 from fastmlp.kernels.team import GRAIN
@@ -18,7 +18,7 @@ from fastmlp.training.network import NetworkLayout
 __all__ = [
     "Plan",
     "bounds_of_parts",
-    "is_worth_skipping",
+    "is_worth_own_products",
     "make_plan",
     "make_scratch",
     "make_workspace",
@@ -68,8 +68,8 @@ class Plan:
         Whether a single batch takes so long that the caller must be free to notice a signal.
     is_narrow : bool
         Whether pieces of a batch are kept unit by unit, for layers of a few units.
-    skips_zeros : bool
-        Whether a layer is so large that its products should skip zeros where they can.
+    own_products : bool
+        Whether a layer is so large that a product may be faster than BLAS's.
     """
 
     shares_layers: bool
@@ -78,7 +78,7 @@ class Plan:
     useful_threads: int
     is_slow: bool = False
     is_narrow: bool = False
-    skips_zeros: bool = False
+    own_products: bool = False
 
 
 def piece_rows(layout: NetworkLayout, dtype: DTypeLike) -> int:
@@ -148,7 +148,7 @@ def make_plan(
             n_shards=1,
             capacity=batch_size,
             useful_threads=min(useful, max(1, batch_size // 16)),
-            skips_zeros=is_worth_skipping(batch_size, largest),
+            own_products=is_worth_own_products(batch_size, largest),
         )
     n_shards = int(np.clip(batch_size // _ROWS_PER_SHARD, 1, _MAX_SHARDS))
     n_shards = 1 if useful == 1 else 1 << (n_shards.bit_length() - 1)
@@ -160,12 +160,12 @@ def make_plan(
         useful_threads=min(useful, n_shards),
         is_slow=work > _NOTICEABLE_WORK,
         is_narrow=is_narrow,
-        skips_zeros=is_worth_skipping(rows, largest),
+        own_products=is_worth_own_products(rows, largest),
     )
 
 
-def is_worth_skipping(n_rows: int, n_weights: int) -> bool:
-    """Return whether a layer is so large that its products should skip zeros, if there are any.
+def is_worth_own_products(n_rows: int, n_weights: int) -> bool:
+    """Return whether a layer is so large that our own products may be faster than BLAS's.
 
     Parameters
     ----------

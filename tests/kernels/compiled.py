@@ -22,7 +22,7 @@ from fastmlp.kernels import (
     losses,
     normalization,
     optimizers,
-    skipping,
+    products,
     team,
     vectors,
 )
@@ -164,20 +164,21 @@ def gemm_without_blas(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c,
 
 
 @callable_from_python
-def _product_of_nonzeros(
-    address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
-):
-    return skipping.call_product_of_nonzeros(
+def _product(address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
+    return products.call_product(
         address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
     )
 
 
-def product_of_nonzeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
+def product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
     """C = alpha op(A) op(B) + beta C, or nothing; return whether it was computed."""
-    address = skipping.product_of_nonzeros.address(c.dtype)
-    return _product_of_nonzeros(
-        address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
-    )
+    address = products.product.address(c.dtype)
+    return _product(address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room)
+
+
+@callable_from_python
+def add_product(m, n, k, alpha, is_new, a, row_step, step, b, ldb, c, ldc):
+    vectors.add_product(m, n, k, alpha, is_new, a, row_step, step, b, ldb, c, ldc)
 
 
 @callable_from_python
@@ -195,21 +196,21 @@ def transpose_square(matrix, stride, out, out_stride):
     vectors.transpose_square(matrix, stride, out, out_stride)
 
 
-def _skipping_and_room(n_rows, n_columns, array):
+def _product_and_room(n_rows, n_columns, array):
     """The address for the kernels of a layer, and where it works."""
-    room = aligned_empty(skipping.room_size(n_rows, n_columns, array.dtype), array.dtype)
-    return skipping.product_of_nonzeros.address(array.dtype), room
+    room = aligned_empty(products.room_size(n_rows, n_columns, array.dtype), array.dtype)
+    return products.product.address(array.dtype), room
 
 
 @callable_from_python
-def _dense_forward(skipping, n_rows, n_inputs, stride, fan_out, a, weights, biases, z, room):
-    dense.dense_forward(skipping, n_rows, n_inputs, stride, fan_out, a, weights, biases, z, room)
+def _dense_forward(product, n_rows, n_inputs, stride, fan_out, a, weights, biases, z, room):
+    dense.dense_forward(product, n_rows, n_inputs, stride, fan_out, a, weights, biases, z, room)
 
 
 def dense_forward(n_rows, n_inputs, stride, fan_out, a, weights, biases, z):
     """z = a W + b."""
-    skipping, room = _skipping_and_room(n_rows, n_inputs, z)
-    _dense_forward(skipping, n_rows, n_inputs, stride, fan_out, a, weights, biases, z, room)
+    product, room = _product_and_room(n_rows, n_inputs, z)
+    _dense_forward(product, n_rows, n_inputs, stride, fan_out, a, weights, biases, z, room)
 
 
 @callable_from_python
@@ -231,19 +232,17 @@ def sparse_forward(rows, fan_out, start, stop, indptr, indices, values, weights,
 
 @callable_from_python
 def _weight_gradient(
-    skipping, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
+    product, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
 ):
     dense.weight_gradient(
-        skipping, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
+        product, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
     )
 
 
 def weight_gradient(n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads):
     """G = alpha a' delta + beta G."""
-    skipping, room = _skipping_and_room(n_rows, stride, grads)
-    _weight_gradient(
-        skipping, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
-    )
+    product, room = _product_and_room(n_rows, stride, grads)
+    _weight_gradient(product, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room)
 
 
 @callable_from_python
@@ -271,14 +270,14 @@ def bias_gradient(n_rows, n_units, stride, alpha, delta, beta, grads):
 
 
 @callable_from_python
-def _input_gradient(skipping, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room):
-    dense.input_gradient(skipping, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room)
+def _input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room):
+    dense.input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room)
 
 
 def input_gradient(n_rows, n_inputs, fan_out, delta, weights, delta_inputs):
     """delta W'."""
-    skipping, room = _skipping_and_room(n_rows, fan_out, delta)
-    _input_gradient(skipping, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room)
+    product, room = _product_and_room(n_rows, fan_out, delta)
+    _input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room)
 
 
 @callable_from_python

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels import epoch, vectors
-from fastmlp.kernels.vectors import BITS, MAX_REGISTERS, REGISTER
+from fastmlp.kernels.vectors import BITS, MAX_REGISTERS, REGISTER, WIDEST
 from tests.kernels import compiled
 from tests.kernels.compiled import FLOATS, IS_COMPILED
 
@@ -60,6 +60,38 @@ def test_add_product_of_nonzeros(depth, density, dtype):
             compiled.add_product_of_nonzeros(
                 n_rows, n_columns, depth, is_new, flat_a, depth + 3, slab_of(B), flat_c,
                 n_columns + 2,
+            )  # fmt: skip
+            got = np.append(flat_c, [np.nan, np.nan]).reshape(c.shape)
+            tolerance = 4 * BITS * np.finfo(dtype).eps
+            np.testing.assert_allclose(got[:, :n_columns], expected, tolerance, tolerance)
+            assert np.isnan(got[:, n_columns:]).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("is_transposed", [False, True])
+@pytest.mark.parametrize("depth", [1, 2, 37])
+def test_add_product(depth, is_transposed, dtype):
+    rng = np.random.default_rng(0)
+    lanes = lanes_of(dtype)
+    for n_columns in [1, lanes, lanes + 1, *range(2 * lanes - 1, WIDEST * lanes + 1, lanes)]:
+        # One row at a time, and as many as go through together.
+        for n_rows, is_new, alpha in [(1, True, 1.0), (5, False, -0.3), (26, True, 0.3)]:
+            # What is outside the matrices is nan, and must be neither read nor written.
+            A = rng.normal(size=(n_rows, depth)).astype(dtype)
+            B = np.full((depth, n_columns + 3), np.nan, dtype)
+            c = np.full((n_rows, n_columns + 2), np.nan, dtype)
+            B[:, :n_columns] = rng.normal(size=(depth, n_columns))
+            if not is_new:
+                c[:, :n_columns] = rng.normal(size=(n_rows, n_columns))
+            before = 0 if is_new else c[:, :n_columns].astype(np.float64)
+            expected = alpha * (A.astype(np.float64) @ B[:, :n_columns]) + before
+            # All end where their last row does.
+            flat_b = B.reshape(-1)[: B.size - 3].copy()
+            flat_c = c.reshape(-1)[: c.size - 2].copy()
+            compiled.add_product(
+                n_rows, n_columns, depth, dtype(alpha), is_new,
+                (A.T if is_transposed else A).ravel(), 1 if is_transposed else depth,
+                n_rows if is_transposed else 1, flat_b, n_columns + 3, flat_c, n_columns + 2,
             )  # fmt: skip
             got = np.append(flat_c, [np.nan, np.nan]).reshape(c.shape)
             tolerance = 4 * BITS * np.finfo(dtype).eps

@@ -1,4 +1,4 @@
-"""Matrix products that skip zeros."""
+"""Matrix products that are not left to BLAS."""
 
 import contextlib
 import dataclasses
@@ -6,7 +6,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fastmlp.kernels.skipping import room_size
+from fastmlp.kernels.products import room_size
+from fastmlp.kernels.vectors import REGISTER
 from fastmlp.training import engine as engine_module
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.plan import Plan, make_plan
@@ -17,10 +18,12 @@ from tests.kernels.test_blas import stored
 
 # m, n, k: one slab; many rows, columns and slabs of both dtypes, none of them even.
 SHAPES = [(50, 60, 70), (40, 300, 131), (301, 100, 35)]
+# More than BLAS has kernels of its own for, and less than it takes to make it worth while.
+MIDDLING = [(60, 160, 130), (40, 300, 131), (301, 100, 35)]
 CANARY = 16
 
 
-def sparse_matrices(m, n, k, density, dtype):
+def matrices(m, n, k, density, dtype):
     rng = np.random.default_rng(0)
     A, B, C = (rng.normal(size=shape).astype(dtype) for shape in ((m, k), (k, n), (m, n)))
     return A * (rng.uniform(size=A.shape) < density), B, C
@@ -35,7 +38,7 @@ def multiply(trans_a, trans_b, alpha, A, B, beta, C, padding=0):
     room = aligned_empty(size + CANARY, A.dtype)
     room[:] = np.nan
     c = stored(C, False, ldc, 0, filler=7)
-    done = compiled.product_of_nonzeros(
+    done = compiled.product(
         trans_a, trans_b, m, n, k, number(alpha), stored(A, trans_a, lda, 0), lda,
         stored(B, trans_b, ldb, 0), ldb, number(beta), c, ldc, room[:size],
     )  # fmt: skip
@@ -45,14 +48,10 @@ def multiply(trans_a, trans_b, alpha, A, B, beta, C, padding=0):
     return done, c[:, :n]
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("trans_b", [False, True])
-@pytest.mark.parametrize("trans_a", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_product_of_nonzeros(shape, trans_a, trans_b, dtype):
+def assert_products(shape, densities, trans_a, trans_b, dtype):
     eps = float(np.finfo(dtype).eps)
-    for density in (0.0, 0.15):
-        A, B, C = sparse_matrices(*shape, density, dtype)
+    for density in densities:
+        A, B, C = matrices(*shape, density, dtype)
         product, size = A.astype(np.float64) @ B, np.abs(A).astype(np.float64) @ np.abs(B)
         for alpha, beta, padding in [(1, 0, 0), (1, 1, 0), (-0.3, 0, 2), (0.3, 1, 5)]:
             before = C if beta else np.full_like(C, np.nan)
@@ -63,9 +62,25 @@ def test_product_of_nonzeros(shape, trans_a, trans_b, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("trans_b", [False, True])
+@pytest.mark.parametrize("trans_a", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_zeros_are_skipped(shape, trans_a, trans_b, dtype):
+    assert_products(shape, (0.0, 0.15), trans_a, trans_b, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("trans_b", [False, True])
+@pytest.mark.parametrize("trans_a", [False, True])
+@pytest.mark.parametrize("shape", MIDDLING)
+def test_full_matrices_of_middle_size(shape, trans_a, trans_b, dtype):
+    assert_products(shape, (1.0,), trans_a, trans_b, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_many_rows_of_a_transposed_matrix(dtype):
     # More than are turned at a time.
-    A, B, C = sparse_matrices(3000, 50, 100, 0.1, dtype)
+    A, B, C = matrices(3000, 50, 100, 0.1, dtype)
     done, got = multiply(True, False, 1, A, B, 0, C.copy())
     assert done
     tolerance = 1000 * np.finfo(dtype).eps
@@ -73,11 +88,20 @@ def test_many_rows_of_a_transposed_matrix(dtype):
 
 
 @pytest.mark.parametrize("trans_a", [False, True])
-def test_full_or_small_matrices_are_left_to_blas(trans_a):
-    # Full, too little work, too few rows.
-    for shape, density in [((100, 64, 100), 1.0), ((20, 20, 20), 0.1), ((3, 300, 300), 0.1)]:
+def test_what_is_left_to_blas(trans_a):
+    # Too much work, too little, too few rows of A in memory, few columns; and what BLAS has kernels
+    # for.
+    cases = [
+        ((480, 480, 480), 1.0),
+        ((20, 20, 20), 0.1),
+        ((3, 300, 300), 0.1),
+        ((900, 1, 900), 1.0),
+    ]
+    if REGISTER == 64:
+        cases.append(((100, 64, 100), 1.0))
+    for shape, density in cases:
         shape = shape[::-1] if trans_a else shape
-        A, B, C = sparse_matrices(*shape, density, np.float64)
+        A, B, C = matrices(*shape, density, np.float64)
         done, got = multiply(trans_a, False, 1, A, B, 1, C.copy())
         assert not done
         np.testing.assert_array_equal(got, C)
@@ -104,7 +128,7 @@ def train(plan, monkeypatch, dtype, n_jobs, optimizer="adam", batch_size=60):
             loss = engine.run_epoch(order, False, np.full(engine.n_batches, 0.01))
         # The kernel has been at work, or not.
         assert [np.isnan(w.room).all() for w in engine._workspaces] == [
-            not plan.skips_zeros for _ in engine._workspaces
+            not plan.own_products for _ in engine._workspaces
         ]
     return loss, problem.params
 
@@ -121,21 +145,21 @@ def train(plan, monkeypatch, dtype, n_jobs, optimizer="adam", batch_size=60):
     ],
     ids=["together", "one shard", "shards", "pieces"],
 )
-def test_training_that_skips_zeros_is_the_same(plan, n_jobs, dtype, monkeypatch):
-    skips = dataclasses.replace(plan, skips_zeros=True)
+def test_training_by_own_products_is_the_same(plan, n_jobs, dtype, monkeypatch):
+    other = dataclasses.replace(plan, own_products=True)
     expected_loss, expected = train(plan, monkeypatch, dtype, n_jobs)
-    loss, params = train(skips, monkeypatch, dtype, n_jobs)
+    loss, params = train(other, monkeypatch, dtype, n_jobs)
     tolerance = 1e-10 if dtype is np.float64 else 2e-3
     np.testing.assert_allclose(loss, expected_loss, tolerance)
     np.testing.assert_allclose(params, expected, tolerance, tolerance)
-    np.testing.assert_array_equal(train(skips, monkeypatch, dtype, n_jobs)[1], params)
+    np.testing.assert_array_equal(train(other, monkeypatch, dtype, n_jobs)[1], params)
     if not plan.shares_layers:
-        np.testing.assert_array_equal(train(skips, monkeypatch, dtype, 1)[1], params)
+        np.testing.assert_array_equal(train(other, monkeypatch, dtype, 1)[1], params)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("n_jobs", N_JOBS)
-def test_single_samples_that_skip_zeros(n_jobs, dtype, monkeypatch):
+def test_single_samples_by_own_products(n_jobs, dtype, monkeypatch):
     monkeypatch.setattr("fastmlp.training.plan.IS_FAST", True)
 
     def params():
@@ -151,7 +175,7 @@ def test_single_samples_that_skip_zeros(n_jobs, dtype, monkeypatch):
 
     got, n_at_work = params()
     assert n_at_work > 0
-    monkeypatch.setattr(engine_module, "is_worth_skipping", lambda *_: False)
+    monkeypatch.setattr(engine_module, "is_worth_own_products", lambda *_: False)
     expected, n_at_work = params()
     assert n_at_work == 0
     tolerance = 1e-11 if dtype is np.float64 else 1e-4
@@ -169,20 +193,20 @@ def test_how_many_threads_are_free_does_not_show(dtype, monkeypatch):
             yield n_threads
 
         monkeypatch.setattr(engine_module, "reserve_threads", reserve)
-        plan = Plan(True, 1, 60, 2, skips_zeros=True)
+        plan = Plan(True, 1, 60, 2, own_products=True)
         results.append(train(plan, monkeypatch, dtype, n_jobs=2)[1])
     np.testing.assert_array_equal(*results)
 
 
-def test_large_layers_skip_zeros(monkeypatch):
-    def skips_zeros(hidden, batch_size):
+def test_large_layers_have_own_products(monkeypatch):
+    def own_products(hidden, batch_size):
         problem = make_problem(hidden, n_features=50, n_samples=300)
-        return make_plan(problem.layout, np.float64, batch_size).skips_zeros
+        return make_plan(problem.layout, np.float64, batch_size).own_products
 
     monkeypatch.setattr("fastmlp.training.plan.IS_FAST", True)
-    assert skips_zeros((100,), 200)
-    assert skips_zeros((300, 300), 32)
-    assert not skips_zeros((300, 300), 8)
-    assert not skips_zeros((10, 10), 32)
+    assert own_products((100,), 200)
+    assert own_products((300, 300), 32)
+    assert not own_products((300, 300), 8)
+    assert not own_products((10, 10), 32)
     monkeypatch.setattr("fastmlp.training.plan.IS_FAST", False)
-    assert not skips_zeros((100,), 200)
+    assert not own_products((100,), 200)

@@ -1,0 +1,256 @@
+r"""Matrix products that are faster than BLAS's: with many zeros, and of middle size.
+
+*Zeros.* A zero of A adds nothing to :math:`A B`: half the pixels of an image, all units that ReLU
+switched off. BLAS multiplies by it all the same. Here the elements of a row of A that are not 0 are
+found, 64 at a time, and for each of them a row of B is multiplied and added: slower than BLAS where
+A is full, as fast where a third of it is 0, and the faster the less there is in it. The rows of A
+take turns on a *slab* of B that fits the first-level cache: 64 rows, as wide as some vector
+registers, packed without gaps. A transposed A is turned first, some rows of it at a time.
+
+*Middle size.* For a few dozen samples, BLAS spends as long on bringing its operands into the form
+that it likes as on their product. Here A is read where it is, and so is B, unless its rows lie a
+page apart or must become columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastmlp._jit import inlined_kernel, kernel
+from fastmlp._linking import Interface
+from fastmlp.kernels.vectors import (
+    BITS,
+    MAX_REGISTERS,
+    REGISTER,
+    WIDEST,
+    add_product,
+    add_product_of_nonzeros,
+    pack,
+    transpose_square,
+)
+from fastmlp.kernels.views import view
+
+__all__ = ["FEW_ROWS", "LITTLE_WORK", "call_product", "product", "room_size"]
+
+# Linked: networks of small layers have no use for it.
+_PRODUCT = Interface(
+    "int", "int", "int", "int", "int", "real", "reals", "int", "reals", "int", "real", "reals",
+    "int", "reals", returns="int",
+)  # fmt: skip
+call_product = _PRODUCT.caller("Call `product`.")
+
+_SLAB_BYTES = BITS * MAX_REGISTERS * REGISTER
+# Stays in a second-level cache, beside some rows of C.
+_TURNED_BYTES = 256 * 1024
+# One row in so many is looked at, to estimate how many zeros there are.
+_SAMPLED = 8
+# Multiply-adds, and rows of A in memory, below which BLAS has won before anybody has looked.
+LITTLE_WORK, FEW_ROWS = 100_000, 16
+# Multiply-adds up to which OpenBLAS, for AVX-512, packs nothing, if B is not transposed; and from
+# which on it is worth while.
+_SMALL_PRODUCT, _LARGE_PRODUCT = (1_000_000, 100_000_000) if REGISTER == 64 else (0, 10_000_000)
+# Bytes from one row of B to the next from which on they compete for few lines of the cache.
+_FAR_APART = 2048
+
+
+def room_size(n_rows: int, n_columns: int, dtype: DTypeLike) -> int:
+    """Return how many elements `product` takes to work in.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+        The most rows and columns that a transposed matrix will have in memory.
+    dtype : dtype
+        The compute dtype.
+
+    Returns
+    -------
+    int
+        The size of a room that begins with a cache line.
+    """
+    itemsize = np.dtype(dtype).itemsize
+    lanes = REGISTER // itemsize
+    row, n_turned = -(-n_rows // lanes) * REGISTER, -(-n_columns // lanes) * lanes
+    return (_SLAB_BYTES + max(row * lanes, min(row * n_turned, _TURNED_BYTES))) // itemsize
+
+
+@_PRODUCT.function
+def product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
+    r"""Compute :math:`C \leftarrow \alpha\,op(A)\,op(B) + \beta\,C`, if faster than BLAS.
+
+    Parameters
+    ----------
+    trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, c, ldc : various
+        As for `gemm`.
+    beta : float
+        0 or 1.
+    room : ndarray of shape (room_size(...),)
+        **Overwritten.**
+
+    Returns
+    -------
+    int
+        1 if C was computed. 0 if BLAS is faster: then C is as it was.
+
+    Notes
+    -----
+    What is infinite or nan in B does not show in C where it meets a zero of A.
+    """
+    work = m * n * k
+    if work < LITTLE_WORK or (k if trans_a else m) < FEW_ROWS:
+        return 0
+    lanes = REGISTER // c.itemsize
+    n_registers = (n + lanes - 1) // lanes
+    # If most lanes of all registers are in use.
+    is_small = work <= _SMALL_PRODUCT and not trans_b
+    is_middling = not is_small and work < _LARGE_PRODUCT and 4 * n >= 3 * n_registers * lanes
+    price = 1.05 if work >= _LARGE_PRODUCT else 0.95
+    if _are_zeros_worth_it(trans_a, m, n, k, a, lda, room.size, price):
+        _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room)
+        return 1
+    if is_middling:
+        _multiply(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room)
+        return 1
+    return 0
+
+
+@kernel
+def _multiply(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
+    """Do what `product` does, some columns of C at a time."""
+    lanes, one = REGISTER // c.itemsize, c.dtype.type(1)
+    slab = view(room, 0, BITS * MAX_REGISTERS * lanes)
+    width = _even(n, WIDEST * lanes, lanes)
+    depth = _even(k, slab.size // width, 1)
+    row_step, step = lda, 1
+    if trans_a:
+        row_step, step = 1, lda
+    for j in range(0, n, width):
+        columns, out = min(width, n - j), view(c, j, c.size - j)
+        for p in range(0, k, depth):
+            some, left = min(depth, k - p), view(a, p * step, a.size - p * step)
+            start = j * ldb + p if trans_b else p * ldb + j
+            right, distance = view(b, start, b.size - start), ldb
+            if trans_b:
+                _pack_transposed(some, columns, one, right, ldb, slab)
+            elif ldb * c.itemsize >= _FAR_APART:
+                pack(some, columns, one, right, ldb, slab)
+            if trans_b or ldb * c.itemsize >= _FAR_APART:
+                right, distance = slab, (columns + lanes - 1) // lanes * lanes
+            add_product(
+                m, columns, some, alpha, beta == 0 and p == 0, left, row_step, step, right,
+                distance, out, ldc,
+            )  # fmt: skip
+
+
+@inlined_kernel
+def _division(trans_a, m, n, k, room_size, itemsize):
+    """Return how many rows of C, and columns and rows of B, are worked on at a time."""
+    lanes = REGISTER // itemsize
+    width, depth = _even(n, MAX_REGISTERS * lanes, lanes), _even(k, BITS, 1)
+    n_turned = (room_size - BITS * MAX_REGISTERS * lanes) // _stride(k, lanes) // lanes * lanes
+    return _even(m, n_turned, lanes) if trans_a else m, width, depth
+
+
+@inlined_kernel
+def _stride(k, lanes):
+    """Return the distance between two rows of A once it is turned."""
+    return (k + lanes - 1) // lanes * lanes
+
+
+@kernel
+def _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
+    """Do what `product` does, slab by slab."""
+    lanes = REGISTER // c.itemsize
+    height, width, depth = _division(trans_a, m, n, k, room.size, c.itemsize)
+    stride = _stride(k, lanes)
+    slab = view(room, 0, BITS * MAX_REGISTERS * lanes)
+    turned = view(room, slab.size, room.size - slab.size)
+    for i in range(0, m, height):
+        rows = min(height, m - i)
+        if trans_a:
+            _transpose(k, rows, view(a, i, a.size - i), lda, turned, stride)
+        for j in range(0, n, width):
+            columns = min(width, n - j)
+            start = i * ldc + j
+            out = view(c, start, c.size - start)
+            for p in range(0, k, depth):
+                some = min(depth, k - p)
+                start = j * ldb + p if trans_b else p * ldb + j
+                part = view(b, start, b.size - start)
+                if trans_b:
+                    _pack_transposed(some, columns, alpha, part, ldb, slab)
+                else:
+                    pack(some, columns, alpha, part, ldb, slab)
+                left, distance = (turned, stride) if trans_a else (a, lda)
+                add_product_of_nonzeros(
+                    rows, columns, some, beta == 0 and p == 0,
+                    view(left, p, left.size - p), distance, slab, out, ldc,
+                )  # fmt: skip
+
+
+@inlined_kernel
+def _even(total, most, grain):
+    """Return the size of equal pieces, multiples of a grain, none of them larger than `most`."""
+    pieces = (total + most - 1) // most
+    size = (total + pieces - 1) // pieces
+    return (size + grain - 1) // grain * grain
+
+
+@kernel
+def _are_zeros_worth_it(trans_a, m, n, k, a, lda, room_size, price):
+    """Estimate how much of A is not 0, and whether that is little enough to skip the rest.
+
+    For each element of A, not skipping costs a price per register of C. Skipping costs 1 for each
+    that is not 0, and as was measured: 3 to find it, 32 for a row of a slab, 6 for each register
+    that is packed, and 1.2 to turn an element of A, or twice that where registers hold fewer than
+    16.
+    """
+    height, width, depth = _division(trans_a, m, n, k, room_size, a.itemsize)
+    n_registers = width // (REGISTER // a.itemsize)
+    n_rows, n_columns = (k, m) if trans_a else (m, k)
+    n_nonzeros, n_sampled = 0, 0
+    for i in range(0, n_rows, _SAMPLED):
+        row = view(a, i * lda, n_columns)
+        n_sampled += n_columns
+        for j in range(n_columns):
+            n_nonzeros += row[j] != 0
+    cost = n_nonzeros / n_sampled * (n_registers + 3) + 32 / depth + 6 * n_registers / height
+    if trans_a:
+        cost += 1.2 if a.itemsize * 16 <= REGISTER else 2.4
+    return cost < price * n_registers
+
+
+@kernel
+def _pack_transposed(m, n, factor, matrix, stride, slab):
+    """Do what `pack` does with the transpose of a matrix."""
+    lanes = REGISTER // slab.itemsize
+    width = (n + lanes - 1) // lanes * lanes
+    zero, one = slab.dtype.type(0), slab.dtype.type(1)
+    _transpose(n, m, matrix, stride, slab, width)
+    for i in range(m if n < width or factor != one else 0):
+        row = view(slab, i * width, width)
+        for j in range(n):
+            row[j] *= factor
+        for j in range(n, width):
+            row[j] = zero
+
+
+@kernel
+def _transpose(n_rows, n_columns, matrix, stride, out, out_stride):
+    """Transpose a matrix, square by square; the last ones overlap those before them."""
+    lanes = REGISTER // out.itemsize
+    if n_rows < lanes or n_columns < lanes:
+        for i in range(n_rows):
+            for j in range(n_columns):
+                out[j * out_stride + i] = matrix[i * stride + j]
+        return
+    for column in range(0, n_columns, lanes):
+        j = min(column, n_columns - lanes)
+        for row in range(0, n_rows, lanes):
+            i = min(row, n_rows - lanes)
+            start, place = i * stride + j, j * out_stride + i
+            transpose_square(
+                view(matrix, start, matrix.size - start), stride,
+                view(out, place, out.size - place), out_stride,
+            )  # fmt: skip
