@@ -91,7 +91,8 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 X = np.random.RandomState(0).normal(size=(50, 4))
 y = X[:, 0] * X[:, 1]
 single = {"solver": "sgd", "momentum": 0, "batch_size": 1}
-for options in ({"hidden_layer_sizes": 8}, {"hidden_layer_sizes": 80}, single):
+layers = {"hidden_layer_sizes": (78, 78, 78, 78), "batch_size": 16}
+for options in ({"hidden_layer_sizes": 8}, layers, single):
     model = MLPRegressor(max_iter=5, random_state=0, **options).fit(X, y)
     print(model.predict(X)[:10].tolist())
 

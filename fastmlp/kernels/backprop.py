@@ -1,7 +1,7 @@
 """Forward and backward pass of the whole network for some rows of a batch, and their parts.
 
 Rows [start, start + n_rows) are rows of the workspace's matrices. Different threads may work on
-different rows of one workspace at once.
+different rows of one workspace at once, or on different blocks: some units of all rows.
 """
 
 from __future__ import annotations
@@ -585,7 +585,7 @@ def weight_gradients(
         )
 
 
-@kernel
+@inlined_kernel
 def layer_gradients(
     network, data, samples, first_inputs, layer, start, n_rows, scale, beta, workspace, grads
 ):

@@ -80,10 +80,12 @@ def run_batches_together(
         total = totals[batch - first]
         if total == 0:
             continue
-        step_together(
+        goes_on = step_together(
             network, data, order, in_order, begin, n_rows, total, noise + batch,
             rates[batch - first], step, params, workspace, team, thread, losses,
         )  # fmt: skip
+        if not goes_on:
+            return
     wait_for_all(team.size, team.barrier)
 
 

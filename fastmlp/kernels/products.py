@@ -8,8 +8,8 @@ take turns on a *slab* of B that fits the first-level cache: 64 rows, as wide as
 registers, packed without gaps. A transposed A is turned first, some rows of it at a time.
 
 *Middle size.* For a few dozen samples, BLAS spends as long on bringing its operands into the form
-that it likes as on their product. Here A is read where it is, and so is B, unless its rows lie a
-page apart or must become columns.
+that it likes as on their product. Here A is read where it is, and so is B, unless its rows lie far
+apart or must become columns.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
 
     Notes
     -----
-    What is infinite or nan in B does not show in C where it meets a zero of A.
+    What is infinite or nan in B need not show in C where it meets a zero of A.
     """
     work = m * n * k
     if work < LITTLE_WORK or (k if trans_a else m) < FEW_ROWS:

@@ -122,6 +122,8 @@ class Workspace(NamedTuple):
         gradients of the loss with respect to the pre-activations. Prediction needs `values` only.
     kept : ndarray of shape (capacity * what is kept of a row,) or (0,)
         What the backward pass needs besides: matrices of `capacity` rows, which `kept_of` finds.
+        In `step_together` these, the gathered inputs and all layers but the output are blocks of
+        some units each, one after another.
     targets, terms : ndarray of shape (capacity * n_outputs,)
         Targets of a batch, and its terms of the loss.
     weights : ndarray of shape (capacity,)
@@ -129,8 +131,8 @@ class Workspace(NamedTuple):
     gradients : ndarray of shape (n_shards * n_params,)
         One mean gradient per shard of a batch, one after another.
     sums : ndarray of shape (2 * n_parts * capacity * width of the widest layer,) or (0,)
-        What each part's units add to the pre-activations of the next layer, for `step_together`,
-        twice; at least that large.
+        For `step_together`: what each part's units add to the pre-activations of the next layer,
+        in turns in one half and the other; later, the deltas of a whole layer.
     room : ndarray of shape (room_size(...),) or (0,)
         For `product`; the only buffer that each thread has for itself.
     """

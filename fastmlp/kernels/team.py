@@ -17,7 +17,7 @@ from fastmlp._jit import inlined_kernel, kernel, python_version
 
 __all__ = ["GRAIN", "is_called_off", "share", "wait_for_all"]
 
-# Rows, units and parameters are shared in multiples of a cache line of floats.
+# Units and parameters, and rows of one matrix, are shared in multiples of a cache line of floats.
 GRAIN = 16
 
 # Then the operating system may run another thread: more threads than free cores must not spin.

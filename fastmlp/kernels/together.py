@@ -6,11 +6,11 @@ the weights; the sum of these products over the threads is the next layer. Backw
 deltas behind a layer to compute those of its own units, then the gradient of its own weights, and
 updates them while they are in its cache. So activations and deltas go from core to core, and
 parameters stay where they are: this suits networks whose parameters outweigh the activations of a
-batch.
+batch. The output layer is shared by rows, since a row's loss needs all of its outputs.
 
 The work is divided into parts, as many as there are threads when nobody else needs any, and whoever
 is there works on them: how many that are does not show in a bit. A part's units of a layer are a
-matrix of its own, its *block*, of which nobody else writes a cache line.
+matrix of its own, its *block*: nobody else writes to it, but for a cache line at either end.
 """
 
 from __future__ import annotations
@@ -53,6 +53,11 @@ def step_together(
         Sum of their weights.
     noise : int
         What dropout draws from.
+
+    Returns
+    -------
+    bool
+        False if the work was called off.
     """
     layers, n_parts, scale = network.layers, team.n_parts, params.dtype.type(1.0 / total)
     part, stop = share(n_parts, 1, thread, team.size)
@@ -71,7 +76,7 @@ def step_together(
                 workspace,
             )  # fmt: skip
         if not wait_for_all(team.size, team.barrier):
-            return
+            return False
         for k in range(part, stop):
             if layer < last:
                 unit, n_units = _units_of(team, layer + 1, k)
@@ -94,7 +99,7 @@ def step_together(
                     network, params, row, end - row, data.n_targets, scale, workspace, grads
                 )
     if not wait_for_all(team.size, team.barrier):
-        return
+        return False
     if thread == 0:
         terms = view(workspace.terms, 0, n_rows * network.n_terms)
         losses[0, 0] += n_rows / total * sum_of(terms)
@@ -106,11 +111,12 @@ def step_together(
                 noise, rates, total, step, params, workspace, losses,
             )  # fmt: skip
         if layer > 0 and not wait_for_all(team.size, team.barrier):
-            return
+            return False
     if step.sum_squares:
-        _update_clipped(
+        return _update_clipped(
             network, n_rows, rates, total, step, params, workspace, team, thread, losses
         )
+    return True
 
 
 @inlined_kernel
@@ -311,9 +317,12 @@ def _go_back(
 
 @kernel
 def _update_clipped(network, n_rows, rates, total, step, params, workspace, team, thread, losses):
-    """Update a thread's parameters once everybody's gradient is known, and so its norm."""
+    """Update a thread's parameters once everybody's gradient is known, and so its norm.
+
+    Returns False if the work was called off.
+    """
     if not wait_for_all(team.size, team.barrier):
-        return
+        return False
     layers = network.layers
     grads = view(workspace.gradients, 0, params.size)
     squares = 0.0
@@ -331,3 +340,4 @@ def _update_clipped(network, n_rows, rates, total, step, params, workspace, team
             )
             start, size = _biases_of(layers, team, layer, k)
             update_slice(step, rates, np.inf, factor, grads, params, start, size)
+    return True

@@ -394,7 +394,7 @@ def _pack(m, n, factor, matrix, stride, slab):
 @python_version(_pack)
 @intrinsic
 def pack(typingctx, m, n, factor, matrix, stride, slab):
-    """Copy some columns of a matrix, times a factor, into a slab of `add_product_of_nonzeros`.
+    """Copy some columns of a matrix, times a factor, into a slab without gaps.
 
     Parameters
     ----------

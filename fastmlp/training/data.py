@@ -36,7 +36,7 @@ def _flat(array: Any, dtype: DTypeLike) -> NDArray[Any]:
 
 
 # Enough to tell how much work a range of features is.
-_SAMPLED_ROWS = 256
+_SAMPLED_ROWS = 128
 
 
 def kernel_data(
@@ -117,9 +117,11 @@ def density_of_features(data: Data, n_features: int) -> NDArray[np.float64]:
     ndarray of shape (n_features,)
         In [0, 1].
     """
-    n_samples = n_samples_of(data, n_features)
-    some = np.arange(0, n_samples, -(-n_samples // _SAMPLED_ROWS))
-    if not data.indptr.size:
-        return np.count_nonzero(data.X.reshape(n_samples, n_features)[some], axis=0) / some.size
-    rows = [data.indices[data.indptr[i] : data.indptr[i + 1]] for i in some]
-    return np.bincount(np.concatenate(rows), minlength=n_features) / some.size
+    n_samples, counts = n_samples_of(data, n_features), np.zeros(n_features)
+    some = range(0, n_samples, max(1, n_samples // _SAMPLED_ROWS))
+    for i in some:  # one by one: they may be wide, and in a file
+        if data.indptr.size:
+            counts[data.indices[data.indptr[i] : data.indptr[i + 1]]] += 1
+        else:
+            counts += data.X[i * n_features : (i + 1) * n_features] != 0
+    return counts / max(1, len(some))

@@ -238,7 +238,8 @@ class Engine:
                 for _ in range(n_threads)
             ]
             densities = None
-            if n_parts > 1 and (self._data.indptr.size or self._network.product):
+            skips = self._data.indptr.size or self._network.product
+            if self._plan.shares_layers and n_parts > 1 and skips:
                 densities = density_of_features(self._data, self._layout.units[0])
             bounds = bounds_of_parts(self._layout, n_parts, densities)
             self._team = Team(n_threads, n_parts, self._threads.barrier, bounds)

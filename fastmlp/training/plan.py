@@ -42,8 +42,11 @@ _WORTH_A_THREAD = 300_000
 _WORTH_A_THREAD_PER_SAMPLE = 16_000
 # Weights of a layer up to which loops are faster than BLAS.
 _FEW_WEIGHTS = 64
-# Of a value of a feature, where a value that is not 0 costs 1 more.
-_COST_OF_ZERO = 0.1
+# Of a value of a feature, to gather it and update its weights, where a value that is not 0 costs 1
+# more; and the density from which on zeros are not skipped.
+_COST_OF_ZERO, _DENSE = 0.2, 0.6
+# Threads of which each owns weights: all activations go through as many hands.
+_MAX_OWNERS = 16
 _ROWS_PER_SHARD = 64
 _MAX_SHARDS = 16
 
@@ -134,11 +137,11 @@ def make_plan(
     activations = batch_size * sum(layout.units[1:])
     by_parameters = (
         batch_size <= _MAX_SHARED_ROWS
-        and work < _MAX_SHARED_WORK
+        and 2 * _WORTH_A_THREAD <= work < _MAX_SHARED_WORK
         and not layout.learned_slopes
         and not any(layout.norms)
         and not is_narrow
-        and (work < 2 * _WORTH_A_THREAD or activations < 2 * layout.n_params)
+        and activations < layout.n_params
     )
     useful = max(1, work // _WORTH_A_THREAD)
     largest = max(fan_in * fan_out for fan_in, fan_out in layout.shapes)
@@ -147,7 +150,7 @@ def make_plan(
             shares_layers=True,
             n_shards=1,
             capacity=batch_size,
-            useful_threads=min(useful, max(1, batch_size // 16)),
+            useful_threads=max(1, min(useful, batch_size // 16, _MAX_OWNERS)),
             own_products=is_worth_own_products(batch_size, largest),
         )
     n_shards = int(np.clip(batch_size // _ROWS_PER_SHARD, 1, _MAX_SHARDS))
@@ -205,7 +208,7 @@ def bounds_of_parts(
     for layer, n_units in enumerate(layout.units):
         costs = np.ones(n_units)
         if layer == 0 and densities is not None:
-            costs = _COST_OF_ZERO + densities
+            costs = _COST_OF_ZERO + np.minimum(densities, _DENSE)
         starts = np.append(np.arange(0, n_units, GRAIN), n_units)
         before = np.append(0.0, np.cumsum(costs))[starts]
         wanted = before[-1] * np.arange(n_parts + 1) / n_parts

@@ -112,7 +112,7 @@ def test_density_of_features(n_samples):
     for inputs in (X, sparse.csr_array(X)):
         densities = density_of_features(kernel_data(inputs, np.float64), 4)
         np.testing.assert_allclose(
-            densities, (X != 0).mean(axis=0), atol=0.12 if n_samples > 3 else 1e-12
+            densities, (X != 0).mean(axis=0), atol=0.15 if n_samples > 3 else 1e-12
         )
 
 
