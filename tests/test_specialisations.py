@@ -1,5 +1,6 @@
 """Whatever is fitted, each entry point is compiled once per dtype."""
 
+import dataclasses
 import importlib
 import itertools
 import json
@@ -18,6 +19,8 @@ from scipy import sparse
 from fastmlp import CustomActivation, CustomLoss, MLPClassifier, MLPRegressor, kernels
 from fastmlp._jit import entry_point
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.training import engine
+from fastmlp.training.plan import make_plan
 
 SOLVERS = [
     {"solver": "adam"},
@@ -134,11 +137,22 @@ def signatures():
     return found
 
 
+def plan_together(layout, dtype, batch_size, **options):
+    """Let threads go through the layers together, where they can, however small the work is."""
+    plan = make_plan(layout, dtype, batch_size, **options)
+    if layout.learned_slopes or any(layout.norms):
+        return plan
+    return dataclasses.replace(
+        plan, shares_layers=True, n_shards=1, capacity=batch_size, useful_threads=2, is_narrow=False
+    )
+
+
 def main():
-    """Fit everything in both dtypes and print what was compiled."""
+    """Fit everything in both dtypes, in both ways to share a batch; print what was compiled."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for dtype in (np.float64, np.float32):
+        for dtype, way in itertools.product((np.float64, np.float32), (make_plan, plan_together)):
+            engine.make_plan = way
             fit_everything(dtype)
     sys.stdout.write(json.dumps(signatures()))
 
