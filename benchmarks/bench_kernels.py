@@ -147,56 +147,45 @@ def bench_optimizer(benchmark: Any, name: str, dtype: str) -> None:
     )
 
 
+@pytest.mark.parametrize("by", ["BLAS", "fastmlp"])
 @pytest.mark.parametrize("density", [1.0, 0.5, 0.25])
-@pytest.mark.parametrize("name", ["forward", "weights", "biases", "inputs"])
-def bench_layer(benchmark: Any, name: str, density: float, dtype: str) -> None:
-    """Compute the output of a layer, or one of its gradients."""
-    inputs, outputs = _random(dtype, N_ROWS * FAN_IN), _random(dtype, N_ROWS * FAN_OUT)
+@pytest.mark.parametrize("name", ["forward", "weights", "inputs"])
+@pytest.mark.parametrize("shape", [(N_ROWS, FAN_IN, FAN_OUT), (32, 256, 256), (100, 392, 100)])
+def bench_layer(
+    benchmark: Any, shape: tuple[int, int, int], name: str, density: float, by: str, dtype: str
+) -> None:
+    """Compute the output of a layer, or one of its gradients, by BLAS or by whoever is faster."""
+    n_rows, fan_in, fan_out = shape
+    inputs, outputs = _random(dtype, n_rows * fan_in), _random(dtype, n_rows * fan_out)
     if density < 1:
         rng = np.random.default_rng(1)
         inputs *= rng.uniform(size=inputs.size) < density
         outputs *= rng.uniform(size=outputs.size) < density
-    address = product.address(dtype)
-    room = aligned_empty(room_size(N_ROWS, FAN_IN, dtype), dtype)
-    weights, biases = _random(dtype, FAN_IN * FAN_OUT), _random(dtype, FAN_OUT)
-    shape = (N_ROWS, FAN_IN, FAN_OUT)
+    address = 0 if by == "BLAS" else product.address(dtype)
+    room = aligned_empty(room_size(n_rows, max(fan_in, fan_out), dtype), dtype)
+    weights, biases = _random(dtype, fan_in * fan_out), _random(dtype, fan_out)
     zero, one = weights.dtype.type(0), weights.dtype.type(1)
     function, arguments = {
         "forward": (
             dense_forward,
-            (
-                address,
-                N_ROWS,
-                FAN_IN,
-                FAN_IN,
-                FAN_OUT,
-                inputs,
-                weights,
-                biases,
-                outputs.copy(),
-                room,
-            ),
+            (n_rows, fan_in, fan_in, fan_out, inputs, weights, biases, outputs.copy(), room),
         ),
         "weights": (
             weight_gradient,
-            (
-                address,
-                N_ROWS,
-                FAN_IN,
-                *shape[1:],
-                one,
-                inputs,
-                outputs,
-                zero,
-                weights.copy(),
-                room,
-            ),
+            (n_rows, fan_in, fan_in, fan_out, one, inputs, outputs, zero, weights.copy(), room),
         ),
-        "biases": (bias_gradient, (N_ROWS, FAN_OUT, FAN_OUT, one, outputs, zero, biases)),
         "inputs": (
             input_gradient,
-            (address, *shape, outputs, weights, inputs.copy(), room),
+            (n_rows, fan_in, fan_out, outputs, weights, inputs.copy(), room),
         ),
     }[name]
-    group = f"layer {N_ROWS} x {FAN_IN} x {FAN_OUT}, {name}, {density:.0%} not 0"
-    _run(benchmark, group, function, lambda: arguments)
+    group = f"layer {n_rows} x {fan_in} x {fan_out}, {name}, {density:.0%} not 0"
+    _run(benchmark, group, function, lambda: (address, *arguments))
+
+
+def bench_bias_gradient(benchmark: Any, dtype: str) -> None:
+    """Compute the gradient of a layer's biases."""
+    outputs, biases = _random(dtype, N_ROWS * FAN_OUT), _random(dtype, FAN_OUT)
+    zero, one = biases.dtype.type(0), biases.dtype.type(1)
+    arguments = (N_ROWS, FAN_OUT, FAN_OUT, one, outputs, zero, biases)
+    _run(benchmark, f"biases of {N_ROWS} x {FAN_OUT}", bias_gradient, lambda: arguments)
