@@ -22,6 +22,7 @@ from fastmlp._linking import Interface
 from fastmlp.kernels.vectors import (
     BITS,
     MAX_REGISTERS,
+    PER_CYCLE,
     REGISTER,
     WIDEST,
     add_product,
@@ -50,6 +51,8 @@ LITTLE_WORK, FEW_ROWS = 100_000, 16
 # Multiply-adds up to which OpenBLAS, for AVX-512, packs nothing, if B is not transposed; and from
 # which on it is worth while.
 _SMALL_PRODUCT, _LARGE_PRODUCT = (1_000_000, 100_000_000) if REGISTER == 64 else (0, 10_000_000)
+# Multiply-adds from which on to multiply by every element is further from what a processor can do.
+_DEAR_PRODUCT = _SMALL_PRODUCT if PER_CYCLE == 1 else _LARGE_PRODUCT
 # Bytes from one row of B to the next from which on they compete for few lines of the cache.
 _FAR_APART = 2048
 
@@ -105,7 +108,7 @@ def product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
     # If most lanes of all registers are in use.
     is_small = work <= _SMALL_PRODUCT and not trans_b
     is_middling = not is_small and work < _LARGE_PRODUCT and 4 * n >= 3 * n_registers * lanes
-    price = 1.05 if work >= _LARGE_PRODUCT else 0.95
+    price = 1.05 if work >= _DEAR_PRODUCT else 0.95
     if _are_zeros_worth_it(trans_a, m, n, k, a, lda, room.size, price):
         _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room)
         return 1
@@ -202,9 +205,9 @@ def _are_zeros_worth_it(trans_a, m, n, k, a, lda, room_size, price):
     """Estimate how much of A is not 0, and whether that is little enough to skip the rest.
 
     For each element of A, not skipping costs a price per register of C. Skipping costs 1 for each
-    that is not 0, and as was measured: 3 to find it, 32 for a row of a slab, 6 for each register
-    that is packed, and 1.2 to turn an element of A, or twice that where registers hold fewer than
-    16.
+    that is not 0, and as was measured: 6 for each register that is packed; in cycles, 1.5 to find
+    an element, 16 for a row of a slab, and 0.6 to turn an element of A, or twice that where
+    registers hold fewer than 16.
     """
     height, width, depth = _division(trans_a, m, n, k, room_size, a.itemsize)
     n_registers = width // (REGISTER // a.itemsize)
@@ -215,9 +218,11 @@ def _are_zeros_worth_it(trans_a, m, n, k, a, lda, room_size, price):
         n_sampled += n_columns
         for j in range(n_columns):
             n_nonzeros += row[j] != 0
-    cost = n_nonzeros / n_sampled * (n_registers + 3) + 32 / depth + 6 * n_registers / height
+    density = n_nonzeros / n_sampled
+    cycles = 1.5 * density + 16 / depth
     if trans_a:
-        cost += 1.2 if a.itemsize * 16 <= REGISTER else 2.4
+        cycles += 0.6 if a.itemsize * 16 <= REGISTER else 1.2
+    cost = density * n_registers + 6 * n_registers / height + PER_CYCLE * cycles
     return cost < price * n_registers
 
 

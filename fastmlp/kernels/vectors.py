@@ -5,7 +5,7 @@ LLVM turns it into whatever instructions the processor has.
 
 from __future__ import annotations
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 from fastmlp._jit import python_version
 
 __all__ = [
-    "BITS", "IS_FAST", "MAX_REGISTERS", "REGISTER", "WIDEST", "add_product",
+    "BITS", "IS_FAST", "MAX_REGISTERS", "PER_CYCLE", "REGISTER", "WIDEST", "add_product",
     "add_product_of_nonzeros", "pack", "transpose_square",
 ]  # fmt: skip
 
@@ -30,6 +30,9 @@ _FEATURES = _FEATURES.split(",")
 _HAS_AVX2 = "+avx2" in _FEATURES and "+fma" in _FEATURES
 # Bytes of a vector register.
 REGISTER = 64 if "+avx512f" in _FEATURES else 32 if _HAS_AVX2 else 16
+# Registers that are multiplied and added in a cycle. Zen 4 does so one half after the other.
+_IS_HALVED = (config.CPU_NAME or binding.get_host_cpu_name()) == "znver4"
+PER_CYCLE = 1 if REGISTER == 64 and _IS_HALVED else 2
 # Whether what is here is known to be faster than plain loops and BLAS; else it is only right.
 IS_FAST = REGISTER > 16
 # Registers that hold a row of a result: half of what many processors have.
