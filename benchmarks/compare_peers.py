@@ -199,13 +199,16 @@ class Comparison:
 
     def _calibrate(self, who: Contestant) -> dict[str, Any]:
         """Find how many epochs fill the time of a sample."""
-        epochs = 1
+        epochs, least = 1, self.options.seconds
         while True:
             seconds = self._ask(who, "run", variant=who.variant, epochs=epochs)
-            wanted = math.ceil(epochs * self.options.seconds / seconds)
-            if wanted <= 4 * epochs or epochs == MAX_EPOCHS:
-                return {"epochs": min(max(wanted, MIN_EPOCHS), MAX_EPOCHS)}
-            epochs = min(wanted, MAX_EPOCHS)
+            # Who has just been woken is slow, and would get shorter samples than the others.
+            if least <= seconds < 2 * least:
+                seconds = min(seconds, self._ask(who, "run", variant=who.variant, epochs=epochs))
+            if seconds >= least or epochs == MAX_EPOCHS:
+                return {"epochs": max(epochs, MIN_EPOCHS)}
+            wanted = math.ceil(epochs * least / seconds)
+            epochs = min(max(wanted, epochs + 1), 4 * epochs, MAX_EPOCHS)
 
     def _sample(self, who: Contestant, results: dict[str, Any]) -> dict[str, Any]:
         """Time a sample, again where two threads had not two cores before or after it.

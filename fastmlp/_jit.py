@@ -51,8 +51,9 @@ from numba.extending import overload
 from fastmlp._lowering import COMPILER_OF_KERNELS
 
 __all__ = [
-    "CacheWarning", "by_precision", "cache_directories", "entry_point", "inlined_kernel", "kernel",
-    "python_version", "separately_compiled", "user_function", "view_kernel",
+    "CacheWarning", "by_precision", "cache_directories", "entry_point", "exact_kernel",
+    "inlined_kernel", "kernel", "python_version", "separately_compiled", "user_function",
+    "view_kernel",
 ]  # fmt: skip
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -85,6 +86,13 @@ takes three times as long to compile as the call.
 
 view_kernel = numba.njit(fastmath=_FAST, forceinline=True, **_KERNEL, **_COUNTED)
 """Compile an inlined kernel that returns a view, for which Numba must count references."""
+
+# Said aloud: what says nothing inherits its caller's.
+exact_kernel = numba.njit(fastmath=False, forceinline=True, **_KERNEL, **_UNCOUNTED)
+"""Compile an inlined kernel that does the arithmetic of Python, bit for bit.
+
+But for a sum of a product, which LLVM may round once instead of twice.
+"""
 
 user_function = numba.njit(fastmath=_EXACT, forceinline=True, **_INNER, **_UNCOUNTED)
 """Compile a function of the user's, inlined, which may print. Its additions keep their order."""

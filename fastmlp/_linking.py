@@ -53,8 +53,10 @@ def _numba_type(name: str, real: Any) -> Any:
         "reals": types.Array(real, 1, "C"),
         "matrix": types.Array(real, 2, "C"),
         "doubles": types.Array(types.float64, 1, "C"),
+        "table": types.Array(types.float64, 2, "C"),
         "ints": types.Array(types.int64, 1, "C"),
         "int32s": types.Array(types.int32, 1, "C"),
+        "uint32s": types.Array(types.uint32, 1, "C"),
         "none": types.none,
     }[name]
 
@@ -138,7 +140,7 @@ class Interface:
     ----------
     *parameters : str
         Types of the parameters: int, real (the compute dtype), double, reals, matrix, doubles,
-        ints or int32s; arrays are C-contiguous.
+        table (a matrix of doubles), ints, int32s or uint32s; arrays are C-contiguous.
     returns : str, default="none"
         Type of the result.
     """

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from fastmlp._linking import LINKED_FUNCTIONS
 from fastmlp.estimators.regressor import MLPRegressor
 from fastmlp.kernels.epoch import predict
-from fastmlp.training.shuffling import make_shuffle
+from fastmlp.training.shuffling import Shuffle
 
 __all__ = ["cache_directory", "warm_up"]
 
@@ -31,7 +31,7 @@ def warm_up() -> Iterator[tuple[str, float]]:
     `cache_directory` tells where it is kept.
     """
     started = time.perf_counter()
-    make_shuffle(np.random.RandomState(0), 10**6)
+    Shuffle(np.random.RandomState(0))(np.arange(10**4))
     yield "the order of the samples", time.perf_counter() - started
     for dtype in (np.float64, np.float32):
         name = np.dtype(dtype).name

@@ -15,6 +15,7 @@ import numpy as np
 from fastmlp._jit import entry_point, kernel
 from fastmlp.kernels.backprop import first_inputs_of, forward_pass, output_values
 from fastmlp.kernels.narrow import NOT_NARROW
+from fastmlp.kernels.series import goes_on
 from fastmlp.kernels.shards import step_on_shards
 from fastmlp.kernels.structures import START, UNITS, Data, Network, Workspace, rows_of
 from fastmlp.kernels.team import wait_for_all
@@ -28,10 +29,10 @@ __all__ = ["predict", "run_batches_on_shards", "run_batches_together"]
 
 @entry_point
 def run_batches_together(
-    network, data, order, in_order, batch_size, first, last, rates, totals, noise, step, params,
-    workspace, team, thread, losses,
+    network, data, order, in_order, batch_size, first, last, rates, totals, noise, step, series,
+    params, workspace, team, thread, losses,
 ):  # fmt: skip
-    r"""Train on the batches [first, last) of an epoch: threads go through each layer together.
+    r"""Train on the batches [first, last) of each epoch: threads go through each layer together.
 
     Batch k holds the samples ``order[k * batch_size : (k + 1) * batch_size]``. For each, with
     :math:`S` the sum of its sample weights, the gradient is that of
@@ -53,7 +54,7 @@ def run_batches_together(
         Samples per batch; the last batch of an epoch may be shorter.
     first, last : int
         Which batches.
-    rates : ndarray of float64, shape (last - first, n_rates)
+    rates : ndarray of float64, shape (n_epochs * (last - first), n_rates)
         What the optimizer is given as the rates of each step.
     totals : ndarray of float64, shape (last - first,)
         S of each batch.
@@ -61,6 +62,8 @@ def run_batches_together(
         What dropout draws from in the epoch's batch 0; 1 more in each that follows.
     step : Step
         The optimizer. Its memory is **overwritten**.
+    series : Series
+        How many epochs. **Overwritten** if there are several.
     params : ndarray of shape (n_params,)
         **Overwritten.**
     workspace : Workspace
@@ -74,47 +77,56 @@ def run_batches_together(
         **added**: one per shard for the data, one per part of the parameters for the penalty. At
         [n_shards:, 1] threads tell each other the squares of the gradients of their parts.
     """
-    for batch in range(first, last):
-        begin = batch * batch_size
-        n_rows = min(batch_size, order.size - begin)
-        total = totals[batch - first]
-        if total == 0:
-            continue
-        goes_on = step_together(
-            network, data, order, in_order, begin, n_rows, total, noise + batch,
-            rates[batch - first], step, params, workspace, team, thread, losses,
-        )  # fmt: skip
-        if not goes_on:
+    for epoch in range(series.n_epochs):
+        for batch in range(first, last):
+            begin = batch * batch_size
+            n_rows = min(batch_size, order.size - begin)
+            total = totals[batch - first]
+            if total == 0:
+                continue
+            is_done = step_together(
+                network, data, order, in_order, begin, n_rows, total, noise + batch,
+                rates[epoch * (last - first) + batch - first], step, params, workspace, team,
+                thread, losses,
+            )  # fmt: skip
+            if not is_done:
+                return
+        if not wait_for_all(team.size, team.barrier):
             return
-    wait_for_all(team.size, team.barrier)
+        if not goes_on(series, epoch, params, np.int64(1), team, thread, losses):
+            return
 
 
 @entry_point
 def run_batches_on_shards(
-    network, data, order, in_order, batch_size, first, last, rates, totals, noise, step, params,
-    workspace, team, thread, losses,
+    network, data, order, in_order, batch_size, first, last, rates, totals, noise, step, series,
+    params, workspace, team, thread, losses,
 ):  # fmt: skip
-    """Train on the batches [first, last) of an epoch: threads share the shards of each.
+    """Train on the batches [first, last) of each epoch: threads share the shards of each.
 
     Parameters
     ----------
-    network, data, order, in_order, batch_size, first, last, rates, totals, noise, step, params : \
-            various
+    network, data, order, in_order, batch_size, first, last, rates, totals, noise, step : various
         As for `run_batches_together`.
-    workspace, team, thread, losses : various
+    series, params, workspace, team, thread, losses : various
         As for `run_batches_together`, with a gradient in the workspace for each shard.
     """
-    for batch in range(first, last):
-        begin = batch * batch_size
-        n_rows = min(batch_size, order.size - begin)
-        total = totals[batch - first]
-        if total == 0:
-            continue
-        step_on_shards(
-            network, data, order, in_order, begin, n_rows, total, noise + batch,
-            rates[batch - first], step, params, workspace, team, thread, losses,
-        )  # fmt: skip
-        if not wait_for_all(team.size, team.barrier):
+    n_shards = workspace.gradients.size // params.size
+    for epoch in range(series.n_epochs):
+        for batch in range(first, last):
+            begin = batch * batch_size
+            n_rows = min(batch_size, order.size - begin)
+            total = totals[batch - first]
+            if total == 0:
+                continue
+            step_on_shards(
+                network, data, order, in_order, begin, n_rows, total, noise + batch,
+                rates[epoch * (last - first) + batch - first], step, params, workspace, team,
+                thread, losses,
+            )  # fmt: skip
+            if not wait_for_all(team.size, team.barrier):
+                return
+        if not goes_on(series, epoch, params, n_shards, team, thread, losses):
             return
 
 

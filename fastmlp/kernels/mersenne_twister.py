@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmlp._jit import entry_point, inlined_kernel, kernel
 
-__all__ = ["N_WORDS", "shuffle"]
+__all__ = ["N_WORDS", "shuffle", "shuffle_in_kernel"]
 
 # Words of the state.
 N_WORDS = 624
@@ -23,6 +23,18 @@ _SHIFTS = tuple(np.uint32(shift) for shift in (11, 7, 15, 18))
 
 @entry_point
 def shuffle(state, words, order):
+    """Do what `shuffle_in_kernel` does, for Python.
+
+    Parameters
+    ----------
+    state, words, order : ndarray
+        As there.
+    """
+    shuffle_in_kernel(state, words, order)
+
+
+@kernel
+def shuffle_in_kernel(state, words, order):
     """Shuffle an array by Fisher and Yates, each index by masked rejection.
 
     Parameters

@@ -17,7 +17,8 @@ from fastmlp.kernels.narrow import Narrow
 from fastmlp.kernels.views import view
 
 __all__ = [
-    "Data", "Network", "Scratch", "Step", "Team", "Workspace", "elements_of", "kept_of", "rows_of",
+    "Data", "Network", "Scratch", "Series", "Step", "Team", "Workspace", "elements_of", "kept_of",
+    "rows_of",
 ]  # fmt: skip
 
 Floats = NDArray[np.floating]
@@ -213,6 +214,46 @@ class Step(NamedTuple):
     add_l1: int
     max_norm: float
     sum_squares: int
+
+
+class Series(NamedTuple):
+    """Epochs that follow one another without a return to Python in between.
+
+    Attributes
+    ----------
+    n_epochs : int
+        How many, unless something happens before that Python must see to.
+    end_epoch : int
+        Address of `end_epoch`; 0 where Python itself ends the only epoch.
+    order : ndarray of int64, shape (n_samples,)
+        What is shuffled before each epoch but the first.
+    generator : ndarray of uint32, shape (625,) or (0,)
+        State of the random numbers; empty where nothing is shuffled.
+    words : ndarray of uint32, shape (624,) or (0,)
+        Room for these.
+    n_averaged : int
+        Outputs over which the loss is averaged, once it is summed.
+    judged : ndarray of float64, shape (4,)
+        Smallest loss so far; by how much a loss must fall below it; for how many epochs none did;
+        and how many of these there may be.
+    curve : ndarray of float64, shape (n_epochs,)
+        Loss of each epoch.
+    counts : ndarray of int64, shape (2,)
+        Epochs that have ended; whether another one is to come.
+    kept : ndarray of shape (n_params,)
+        Parameters after the last epoch that ended well.
+    """
+
+    n_epochs: int
+    end_epoch: int
+    order: Integers
+    generator: NDArray[np.uint32]
+    words: NDArray[np.uint32]
+    n_averaged: int
+    judged: NDArray[np.float64]
+    curve: NDArray[np.float64]
+    counts: Integers
+    kept: Floats
 
 
 class Team(NamedTuple):

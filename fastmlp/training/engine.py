@@ -18,8 +18,9 @@ from fastmlp.kernels.epoch import predict, run_batches_on_shards, run_batches_to
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
 from fastmlp.kernels.products import room_size
+from fastmlp.kernels.series import end_epoch
 from fastmlp.kernels.stochastic import BLOCK, run_samples
-from fastmlp.kernels.structures import Data, Step, Team
+from fastmlp.kernels.structures import Data, Series, Step, Team
 from fastmlp.kernels.subnormals import AS_IT_IS, FLUSH, set_mode
 from fastmlp.training.data import density_of_features, n_samples_of
 from fastmlp.training.memory import aligned_empty
@@ -33,6 +34,7 @@ from fastmlp.training.plan import (
     piece_rows,
     threads_per_sample,
 )
+from fastmlp.training.shuffling import Shuffle
 from fastmlp.training.threads import (
     ThreadTeam,
     parts_of_work,
@@ -46,6 +48,8 @@ Floats = NDArray[Any]
 
 # A signal is noticed between calls of a kernel.
 _SECONDS_PER_CALL = 0.05
+# Then a return to Python is a small part of each.
+_MOST_EPOCHS_PER_CALL = 16
 # Weights that run_samples passes over in about that time.
 _WORK_PER_CALL = 10**8
 # Multiply-adds of a prediction that are worth another thread.
@@ -124,6 +128,8 @@ class Engine:
     ----------
     has_noise : bool
         Whether training draws random numbers.
+    epochs_per_call : int
+        How many epochs `run_epochs` should be asked for; 1: `run_epoch` should be called.
     """
 
     def __init__(
@@ -201,6 +207,13 @@ class Engine:
             params.dtype, is_narrow=self._plan.is_narrow, own_products=own_products
         )
         self._batches_per_call = max(1, min(self.n_batches, 4))
+        self.epochs_per_call = 1
+        self._may_run_epochs = not self._may_run_samples and not data.sample_weight.size
+        none, zeros = np.empty(0, np.uint32), np.zeros(0)
+        nowhere = np.empty(0, np.int64)
+        self._one_epoch = Series(
+            1, 0, nowhere, none, none, 1, zeros, zeros, nowhere, np.empty(0, params.dtype)
+        )
         # run_samples rounds differently at the end of each call: where it ends must not depend on
         # how long it takes.
         self._samples_per_call = max(1, _WORK_PER_CALL // layout.n_weights)
@@ -290,8 +303,79 @@ class Engine:
             self._count[0] += self.n_batches
         else:
             self._run_batches(order, in_order, rates, (seed << 32) + int(self._count[0]), losses)
-        data_loss = losses[: self._plan.n_shards, 0].sum() * self._layout.loss_scale
-        return float((data_loss + losses[self._plan.n_shards :, 0].sum()) / self.n_samples)
+        # As `loss_of_epoch` does, for which Python's own numbers are faster.
+        summands, n_shards = losses[:, 0].tolist(), self._plan.n_shards
+        data_loss = penalty = 0.0
+        for summand in summands[:n_shards]:
+            data_loss += summand
+        for summand in summands[n_shards:]:
+            penalty += summand
+        return (data_loss / self._layout.n_averaged + penalty) / self.n_samples
+
+    def run_epochs(
+        self,
+        n_epochs: int,
+        order: NDArray[np.int64],
+        taken: NDArray[np.int64],
+        in_order: bool,
+        rates: Floats,
+        shuffle: Shuffle | None,
+        judged: Floats,
+        kept: Floats,
+        losses: list[float],
+    ) -> None:
+        """Train for some epochs, or until one shows no improvement for too long, or diverges.
+
+        Parameters
+        ----------
+        n_epochs : int
+            At most `epochs_per_call`.
+        order : ndarray of int64, shape (n_samples,)
+            Order of the samples in the first epoch. **Overwritten** by that of the last one.
+        taken : ndarray of int64, shape (n_samples,)
+            In which order they are taken: `order`, or another one that always is the same.
+        in_order : bool
+            Whether `taken` counts up from 0.
+        rates : ndarray of float64, shape (n_batches,)
+            Learning rate of each step of an epoch.
+        shuffle : Shuffle or None
+            Shuffles `order` before each epoch but the first.
+        judged : ndarray of float64, shape (4,)
+            As in `Series`. **Overwritten.**
+        kept : ndarray of shape (n_params,)
+            **Overwritten** by the parameters after the last epoch that ended well, but for the last
+            of all, of which that is not yet known.
+        losses : list of float
+            Gets the loss of each epoch, even if there is an interrupt.
+        """
+        none = np.empty(0, np.uint32)
+        curve, counts = np.empty(n_epochs), np.zeros(2, np.int64)
+        series = Series(
+            n_epochs,
+            end_epoch.address(self.params.dtype),
+            order,
+            none if shuffle is None else shuffle.generator,
+            none if shuffle is None else shuffle.words,
+            self._layout.n_averaged,
+            judged,
+            curve,
+            counts,
+            kept,
+        )
+        summands = np.zeros((self._plan.n_shards + self._team.n_parts, 8))
+        steps = np.arange(1, n_epochs * self.n_batches + 1)
+        lock = contextlib.nullcontext() if shuffle is None else shuffle.lock
+        try:
+            with lock:
+                seconds = self._call(
+                    series, taken, in_order, 0, self.n_batches,
+                    self._corrected(np.tile(rates, n_epochs), steps), self._totals, 0, summands,
+                )  # fmt: skip
+        finally:
+            n_ended = int(counts[0])
+            losses.extend(curve[:n_ended].tolist())
+            self._count[0] += n_ended * self.n_batches
+        self._choose_epochs_per_call(seconds / n_ended)
 
     def loss_and_gradient(self, order: NDArray[np.int64]) -> tuple[float, Floats]:
         """Return the loss of all samples, penalty included, and its gradient.
@@ -337,25 +421,54 @@ class Engine:
             totals = np.add.reduceat(weights, self._batch_starts)
             # A batch without weight is no step; the first may be one.
             steps = np.maximum(np.cumsum(totals > 0), 1)
-        if self._correct is None:
-            rates = rates.reshape(-1, 1)
-        else:
-            rates = self._correct(self._hyper, rates, self._count + steps)
-        kernel = run_batches_together if self._plan.shares_layers else run_batches_on_shards
-        first = 0
+        rates = self._corrected(rates, steps)
+        first, seconds = 0, 0.0
         while first < self.n_batches:
             last = min(first + self._batches_per_call, self.n_batches)
-            arguments = (
-                self._network, self._data, order, in_order, self._batch_size, first, last,
-                rates[first:last], totals[first:last], noise, self._step, self.params,
+            elapsed = self._call(
+                self._one_epoch, order, in_order, first, last, rates[first:last],
+                totals[first:last], noise, losses,
             )  # fmt: skip
-            started = time.perf_counter()
-            self._run_together(kernel, arguments, losses)
-            seconds = max(time.perf_counter() - started, 1e-7)
-            per_call = int((last - first) * _SECONDS_PER_CALL / seconds)
+            seconds += elapsed
+            per_call = int((last - first) * _SECONDS_PER_CALL / elapsed)
             self._batches_per_call = min(max(1, per_call), 8 * self._batches_per_call)
             first = last
         self._count[0] += np.count_nonzero(totals)
+        self._choose_epochs_per_call(seconds)
+
+    def _corrected(self, rates: Floats, steps: NDArray[np.int64]) -> Floats:
+        """Return what the optimizer is given as the rates of some steps from now on."""
+        if self._correct is None:
+            return rates.reshape(-1, 1)
+        return self._correct(self._hyper, rates, self._count + steps)
+
+    def _call(
+        self,
+        series: Series,
+        order: NDArray[np.int64],
+        in_order: bool,
+        first: int,
+        last: int,
+        rates: Floats,
+        totals: Floats,
+        noise: int,
+        losses: Floats,
+    ) -> float:
+        """Let all threads run some batches, and return how many seconds that took."""
+        kernel = run_batches_together if self._plan.shares_layers else run_batches_on_shards
+        arguments = (
+            self._network, self._data, order, in_order, self._batch_size, first, last, rates,
+            totals, noise, self._step, series, self.params,
+        )  # fmt: skip
+        started = time.perf_counter()
+        self._run_together(kernel, arguments, losses)
+        return max(time.perf_counter() - started, 1e-7)
+
+    def _choose_epochs_per_call(self, seconds: float) -> None:
+        """Look at how long an epoch took."""
+        if self._may_run_epochs:
+            n_epochs = min(int(_SECONDS_PER_CALL / seconds), _MOST_EPOCHS_PER_CALL)
+            self.epochs_per_call = max(1, n_epochs)
 
 
 class Predictor:

@@ -138,9 +138,9 @@ class NetworkLayout:
         return sum(map(sum, self._kept_widths))
 
     @property
-    def loss_scale(self) -> float:
-        """What the sum of the loss terms of a sample is multiplied by when reported."""
-        return 1.0 / self.units[-1] if LOSSES[self.loss].averages_outputs else 1.0
+    def n_averaged(self) -> int:
+        """Over how many outputs the loss that is reported is averaged."""
+        return self.units[-1] if LOSSES[self.loss].averages_outputs else 1
 
     def _slope(self, layer: int) -> float:
         slope = self.slopes[layer]

@@ -36,7 +36,15 @@ Rates = NDArray[np.float64]
 
 
 class Schedule(ABC):
-    """The rate of each step; the loop over epochs asks for it epoch by epoch."""
+    """The rate of each step; the loop over epochs asks for it epoch by epoch.
+
+    Attributes
+    ----------
+    is_steady : bool
+        Whether all steps have the same rate until there is a plateau.
+    """
+
+    is_steady = False
 
     @abstractmethod
     def rates(self, n_batches: int) -> Rates:
@@ -88,6 +96,8 @@ class Constant(Schedule):
     initial: float
     power_t: float
 
+    is_steady = True
+
     def __post_init__(self) -> None:
         """Start at the initial rate."""
         self.rate = float(self.initial)
@@ -118,6 +128,8 @@ class InverseScaling(Constant):
     power_t : float
         The exponent p.
     """
+
+    is_steady = False
 
     def after_epoch(self, samples_seen: int) -> None:
         """Lower the rate.

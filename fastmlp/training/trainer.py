@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastmlp.training.engine import Engine
 from fastmlp.training.schedules import Schedule
-from fastmlp.training.shuffling import make_shuffle
+from fastmlp.training.shuffling import Shuffle
 
 __all__ = ["DivergenceError", "Progress", "Stop", "fit_epochs"]
 
@@ -257,26 +257,45 @@ def fit_epochs(
         progress.validation_loss = progress.validation_score = None
     started = time.perf_counter()
     try:
-        if shuffle:
-            shuffle_samples = make_shuffle(random_state, order.size)
+        shuffle_samples = Shuffle(random_state) if shuffle else None
+        # Nobody wants to know or do anything between epochs.
+        is_alone = validate is None and report is None and after_epoch is None
+        may_hurry = (
+            is_alone
+            and time_limit is None
+            and schedule.is_steady
+            and not engine.has_noise
+            and (shuffle_samples is None or shuffle_samples.generator.size > 0)
+        )
         while progress.stop is None:
-            if shuffle:
+            if shuffle_samples is not None:
                 # scikit-learn shuffles indices of the old order, and takes it by them. The swaps
                 # do not depend on what is swapped: this is the same.
                 shuffle_samples(order)
             seed = int(random_state.randint(2**31)) if engine.has_noise else 0
             rates = schedule.rates(engine.n_batches)
-            loss = engine.run_epoch(taken, in_order, rates, seed)
+            n_epochs = min(engine.epochs_per_call, max_iter - progress.n_iter)
+            if may_hurry and n_epochs > 1:
+                best = np.inf if progress.best_loss is None else progress.best_loss
+                judged = np.array([best, tol, progress.no_improvement_count, n_iter_no_change])
+                losses: list[float] = []
+                try:
+                    engine.run_epochs(
+                        n_epochs, order, taken, in_order, rates, shuffle_samples, judged,
+                        finite_params, losses,
+                    )  # fmt: skip
+                finally:
+                    for loss in losses[:-1]:
+                        _note_epoch(progress, loss, order.size, rates)
+                        progress.judge_loss(tol)
+                loss = losses[-1]
+            else:
+                loss = engine.run_epoch(taken, in_order, rates, seed)
             if not _keep_if_finite(loss, engine.params, finite_params):
                 engine.params[:] = finite_params
                 progress.stop = Stop.DIVERGED
                 raise DivergenceError
-            progress.n_iter += 1
-            progress.loss = loss
-            progress.samples_seen += order.size
-            progress.loss_curve.append(loss)
-            progress.learning_rate = float(rates[-1])
-            progress.learning_rate_curve.append(progress.learning_rate)
+            _note_epoch(progress, loss, order.size, rates)
             if report:
                 report(f"Iteration {progress.n_iter}, loss = {loss:.8f}")
             _judge(progress, engine.params, tol, validate, report)
@@ -301,6 +320,15 @@ def fit_epochs(
             engine.params[:] = finite_params
         progress.stop = Stop.INTERRUPTED
     return progress.stop
+
+
+def _note_epoch(progress: Progress, loss: float, n_samples: int, rates: Floats) -> None:
+    progress.n_iter += 1
+    progress.loss = loss
+    progress.samples_seen += n_samples
+    progress.loss_curve.append(loss)
+    progress.learning_rate = float(rates[-1])
+    progress.learning_rate_curve.append(progress.learning_rate)
 
 
 def _keep_if_finite(loss: float, params: Floats, kept: Floats) -> bool:

@@ -115,10 +115,10 @@ def test_kernels_get_the_same_types_for_every_network():
 
 
 def test_squared_error_is_averaged_over_outputs():
-    assert layout_of().loss_scale == 1 / 5
+    assert layout_of().n_averaged == 5
     names = {"softmax_cross_entropy": "softmax", "logistic_cross_entropy": "logistic"}
     for loss, output in names.items():
-        assert NetworkLayout((3, 5), (output,), (None,), loss).loss_scale == 1
+        assert NetworkLayout((3, 5), (output,), (None,), loss).n_averaged == 1
 
 
 def test_pack_is_the_inverse_of_unpack():

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from fastmlp.training import shuffling
-from fastmlp.training.shuffling import make_shuffle
-from tests.kernels.compiled import IS_COMPILED
+from fastmlp.training.shuffling import Shuffle
 
 
 def shuffled(shuffle):
@@ -14,7 +13,6 @@ def shuffled(shuffle):
     return order
 
 
-@pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
 def test_numpy_still_keeps_its_state_where_it_did():
     assert shuffling._is_where_we_think(), (
         f"NumPy {np.__version__} keeps the state of RandomState somewhere else. Nothing is wrong, "
@@ -27,7 +25,7 @@ def test_the_generator_goes_on_as_if_it_had_shuffled_itself(is_known, monkeypatc
     if not is_known:
         monkeypatch.setattr(shuffling, "_is_where_we_think", lambda: False)
     expected, random_state = np.random.RandomState(3), np.random.RandomState(3)
-    shuffle = make_shuffle(random_state, 2000)
+    shuffle = Shuffle(random_state)
     for _ in range(3):
         np.testing.assert_array_equal(shuffled(shuffle), shuffled(expected.shuffle))
         # Others draw from it in between, a normal number being drawn in pairs.
@@ -40,23 +38,32 @@ def test_other_generators_shuffle_themselves():
         def shuffle(self, x):
             x[:] = x[::-1].copy()
 
-    np.testing.assert_array_equal(shuffled(make_shuffle(Backwards(0), 2000)), np.arange(2000)[::-1])
+    np.testing.assert_array_equal(shuffled(Shuffle(Backwards(0))), np.arange(2000)[::-1])
 
 
 def test_another_bit_generator_is_left_to_numpy():
     def pcg():
         return np.random.RandomState(np.random.PCG64(5))
 
-    np.testing.assert_array_equal(shuffled(make_shuffle(pcg(), 2000)), shuffled(pcg().shuffle))
+    np.testing.assert_array_equal(shuffled(Shuffle(pcg())), shuffled(pcg().shuffle))
 
 
 def test_the_state_lives_as_long_as_it_is_used():
-    shuffle = make_shuffle(np.random.RandomState(4), 2000)  # nobody else knows this generator
+    shuffle = Shuffle(np.random.RandomState(4))  # nobody else knows this generator
     np.testing.assert_array_equal(shuffled(shuffle), shuffled(np.random.RandomState(4).shuffle))
 
 
-@pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
-def test_few_samples_are_not_worth_compiling_for():
-    random_state = np.random.RandomState(0)
-    assert make_shuffle(random_state, 150) == random_state.shuffle
-    assert make_shuffle(random_state, 2500) != random_state.shuffle
+@pytest.mark.parametrize("n_samples", [150, 2500])
+def test_few_samples_are_not_worth_compiling_for(n_samples, monkeypatch):
+    calls = []
+    monkeypatch.setattr(shuffling, "shuffle", lambda *arguments: calls.append(arguments))
+    shuffle = Shuffle(np.random.RandomState(0))
+    shuffle.generator = np.zeros(625, np.uint32)
+    shuffle(np.arange(n_samples))
+    assert len(calls) == (n_samples > 2000)
+
+
+def test_a_state_that_lies_elsewhere_is_noticed(monkeypatch):
+    words = np.zeros(shuffling.N_WORDS + 1, np.uint32)
+    monkeypatch.setattr(shuffling, "_state_of", lambda bit_generator: words)
+    assert not shuffling._is_where_we_think.__wrapped__()

@@ -1,14 +1,19 @@
 """The loop over epochs: the twin's trajectory, when it stops, and what a failure leaves behind."""
 
+import contextlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from fastmlp.training import engine as engine_module
 from fastmlp.training import trainer
+from fastmlp.training.engine import Engine
+from fastmlp.training.plan import Plan
 from fastmlp.training.schedules import SCHEDULES
 from fastmlp.training.trainer import DivergenceError, Progress, Stop, fit_epochs
 from tests import reference
+from tests.kernels.compiled import IS_COMPILED
 from tests.kernels.networks import HYPER, TWIN_LOSSES, make_problem
 
 ADAM = HYPER["beta_1"], HYPER["beta_2"], HYPER["epsilon"]
@@ -256,6 +261,126 @@ def test_validation_loss_is_noted_where_no_score_decides():
     assert lines[1] == "Validation loss: 3.00000000"
     fit(make_problem(), max_iter=1, progress=progress)
     assert progress.validation_loss is None
+
+
+# --------------------------------------------------------------------------------------
+# Several epochs in one call
+# --------------------------------------------------------------------------------------
+
+
+def all_of(problem, monkeypatch, most, optimizer="adam", *, engine_options=(), **options):
+    """Train with so many epochs per call at most; return all that this leaves behind."""
+    calls, run_epochs = [], Engine.run_epochs
+
+    def choose(self, seconds):
+        self.epochs_per_call = most if self._may_run_epochs else 1
+
+    def noted(self, n_epochs, *arguments):
+        calls.append(n_epochs)
+        return run_epochs(self, n_epochs, *arguments)
+
+    monkeypatch.setattr(Engine, "_choose_epochs_per_call", choose)
+    monkeypatch.setattr(Engine, "run_epochs", noted)
+    order, rng, progress = np.arange(len(problem.X)), np.random.RandomState(3), Progress()
+    defaults = {"max_iter": 12, "shuffle": True, "tol": 1e-4, "n_iter_no_change": 10}
+    schedule = options.pop("schedule", SCHEDULES["constant"](0.01, 0.5))
+    engine_options = {"batch_size": 8, **dict(engine_options)}
+    with problem.engine(optimizer, **engine_options) as engine:
+        with contextlib.suppress(DivergenceError):
+            fit_epochs(engine, order, progress, schedule, rng, **{**defaults, **options})
+        count, slots = engine._count[0], engine._step.slots.copy()
+    numbers = [problem.params.copy(), order, slots, rng.get_state()[1]]
+    rest = {name: value for name, value in vars(progress).items() if name != "best_params"}
+    return numbers, [repr(rest), count, rng.get_state()[2], schedule.rate], calls
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"shuffle": False},
+        {"optimizer": "sgd", "engine_options": {"alpha": 0.1, "l1": 0.01}},
+        {"optimizer": "nesterov", "engine_options": {"max_grad_norm": 0.1}},
+        {"engine_options": {"batch_size": 41}},
+        {"tol": 100.0, "n_iter_no_change": 2},
+        {"tol": 0.05, "n_iter_no_change": np.inf},
+        {"tol": 100.0, "n_iter_no_change": 1, "schedule": "adaptive", "max_iter": 9},
+        {"shares_layers": True},
+        {"shares_layers": True, "optimizer": "momentum", "tol": 100.0, "n_iter_no_change": 2},
+    ],
+    ids=repr,
+)
+def test_several_epochs_in_a_call_are_the_same_as_one_by_one(options, dtype, n_jobs, monkeypatch):
+    results = []
+    for most in (1, 2, 5, 16):
+        problem, chosen = make_problem(n_samples=41, dtype=dtype), dict(options)
+        if "schedule" in chosen:
+            chosen["schedule"] = SCHEDULES[chosen["schedule"]](0.01, 0.5)
+        chosen["engine_options"] = {"n_jobs": n_jobs, **chosen.get("engine_options", {})}
+        shares_layers = chosen.pop("shares_layers", False)
+        plan = Plan(shares_layers, 1 if shares_layers else 2, 64, 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(engine_module, "make_plan", lambda *_, plan=plan, **__: plan)
+            results.append(all_of(problem, patch, most, **chosen))
+    (numbers, rest, calls), *others = results
+    assert not calls
+    for other_numbers, other_rest, calls in others:
+        assert other_rest == rest
+        for one, other in zip(numbers, other_numbers, strict=True):
+            np.testing.assert_array_equal(one, other)
+        # Shuffling in a kernel needs one; and a first epoch is always alone.
+        assert bool(calls) is (IS_COMPILED or options.get("shuffle") is False)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # plain Python says so aloud
+@pytest.mark.parametrize("rate", [0.3, 5.0, 1e9])
+def test_divergence_within_a_call_keeps_the_same(rate, monkeypatch):
+    results = []
+    for most in (1, 7):
+        problem = make_problem(activations="identity")
+        options = {"max_iter": 1000, "tol": 0, "n_iter_no_change": np.inf, "shuffle": False}
+        with monkeypatch.context() as patch:
+            schedule = SCHEDULES["constant"](rate, 0.5)
+            results.append(all_of(problem, patch, most, "momentum", schedule=schedule, **options))
+    (numbers, rest, _), (other_numbers, other_rest, _) = results
+    assert "DIVERGED" in rest[0]
+    assert rest[0] == other_rest[0]
+    np.testing.assert_array_equal(numbers[0], other_numbers[0])
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"report": lambda line: None},
+        {"validate": lambda: (1.0, None)},
+        {"after_epoch": lambda progress: False},
+        {"time_limit": 1e9},
+        {"schedule": SCHEDULES["invscaling"](0.01, 0.5)},
+        {"engine_options": {"batch_size": 1}, "optimizer": "sgd"},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_where_somebody_is_to_be_asked_epochs_come_one_by_one(option, monkeypatch):
+    assert not all_of(make_problem(), monkeypatch, 5, shuffle=False, **option)[2]
+    assert all_of(make_problem(), monkeypatch, 5, shuffle=False)[2] == [5, 5]  # 1 before, 1 after
+
+
+def test_an_interrupt_after_a_call_loses_one_epoch_at_most(monkeypatch):
+    problem, run_together = make_problem(), Engine._run_together
+
+    def interrupted(self, kernel, arguments, losses):
+        run_together(self, kernel, arguments, losses)
+        if self.epochs_per_call == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "_run_together", interrupted)
+    _, (progress, count, *_), calls = all_of(problem, monkeypatch, 5, shuffle=False)
+    assert calls == [5]
+    assert "'n_iter': 5," in progress
+    assert "INTERRUPTED" in progress
+    assert count == 6 * 3  # steps
 
 
 # --------------------------------------------------------------------------------------
