@@ -123,10 +123,10 @@ def test_two_cold_processes_at_once_and_a_third_that_compiles_nothing(tmp_path):
     assert predictions == first[:3] == second[:3]
     # One file per compiled function, whoever came first, and no remains of writing them.
     assert sorted(path.name.partition("-")[0] for path in (tmp_path / "fastmlp").iterdir()) == [
-        "adam", "end_epoch", "identity", "identity_derivative", "narrow_bias_gradient", "narrow_forward",
-        "narrow_input_gradient", "narrow_weight_gradient", "predict", "relu", "relu_derivative",
-        "run_batches_on_shards", "run_batches_together", "run_samples", "set_mode", "sgd",
-        "squared_error", "transpose",
+        "adam", "end_epoch", "identity", "identity_derivative", "narrow_bias_gradient",
+        "narrow_forward", "narrow_input_gradient", "narrow_weight_gradient", "predict", "relu",
+        "relu_derivative", "run_batches_on_shards", "run_batches_together", "run_samples",
+        "set_mode", "sgd", "squared_error", "transpose",
     ]  # fmt: skip
 
 
