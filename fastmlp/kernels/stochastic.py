@@ -113,7 +113,7 @@ def run_samples(
                     _fill(view(scratch.errors, k * width, width), number(0))
                     continue
                 if is_dense:
-                    length = _forward_in_block(k, half, number(scale), scratch)
+                    length = _forward_in_block(k, half, number(scale), scratch, team.n_parts)
                 else:
                     length = _sparse_forward(data, order[t], params, number(scale), scratch)
                 scale, squares = _step(
@@ -304,19 +304,23 @@ def _update_and_forward_block(
             network.product, False, False, n_rows, n_columns, n_features,
             one, _block_inputs(scratch, half, n_features, thread), n_features,
             view(scratch.columns, n_features * column, n_features * n_columns), n_columns,
-            zero, view(scratch.starts, column, BLOCK * width - column), width, workspace.room,
+            zero, view(scratch.starts, BLOCK * column, n_rows * n_columns), n_columns,
+            workspace.room,
         )  # fmt: skip
 
 
 @inlined_kernel
-def _forward_in_block(k, half, scale, scratch):
+def _forward_in_block(k, half, scale, scratch, n_parts):
     """Overwrite ``scratch.linear`` by ``c x V`` of sample k of its block; return its |x|^2."""
     z = scratch.linear
     width = z.size
     products = view(scratch.products, (half * BLOCK + k) * BLOCK, BLOCK)
-    start = view(scratch.starts, k * width, width)
-    for j in range(width):
-        z[j] = start[j]
+    for part in range(n_parts):
+        column, n_columns = _columns(width, n_parts, part)
+        start = view(scratch.starts, BLOCK * column + k * n_columns, n_columns)
+        some = view(z, column, n_columns)
+        for j in range(n_columns):
+            some[j] = start[j]
     n_fours = k // 4 * 4
     for s in range(0, n_fours, 4):
         p0, p1, p2, p3 = products[s], products[s + 1], products[s + 2], products[s + 3]

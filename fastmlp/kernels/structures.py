@@ -163,7 +163,8 @@ class Scratch(NamedTuple):
     products : ndarray of shape (2 * BLOCK * BLOCK,)
         Inner products of these.
     starts, errors : ndarray of shape (BLOCK * units of the first layer,)
-        Pre-activations by the weights at the start of the block, and deltas times their step.
+        Pre-activations by the weights at the start of the block, each thread's columns as a matrix
+        of their own; deltas times their step.
     linear : ndarray of shape (units of the first layer,)
         Pre-activations of a sample without their bias.
     rows : ndarray of int64, shape (the most units,)

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -195,6 +196,34 @@ def _free_control(controller: ThreadpoolController) -> None:
             kind.clear_controlling_thread(force=True)
 
 
+# Seconds for which a thread stays where it is before it looks where the first one has gone.
+_SECONDS_IN_PLACE = 0.02
+
+
+def _keep_apart(first: int) -> None:
+    """Ask the operating system not to run this thread on the processor of another one.
+
+    Threads that wait for each other at barriers must not take turns. Yet some systems run new
+    threads where their parent runs until that has been too much for long: virtual machines that
+    are to use few processors, for one.
+
+    Parameters
+    ----------
+    first : int
+        Native number of the other thread.
+    """
+    # Not on every system; and where it is not allowed, all is well, only slower.
+    with contextlib.suppress(AttributeError, OSError, LookupError, ValueError):
+        allowed = os.sched_getaffinity(first)
+        fields = Path(f"/proc/self/task/{first}/stat").read_text().rpartition(")")[2].split()
+        others = allowed - {int(fields[_PROCESSOR])}
+        os.sched_setaffinity(0, others or allowed)
+
+
+# Which of the fields after the name, see proc(5).
+_PROCESSOR = 36
+
+
 class ThreadTeam:
     """A fixed number of threads that run one function at once.
 
@@ -231,6 +260,7 @@ class ThreadTeam:
         ThreadTeam
             This team.
         """
+        self._first = threading.get_native_id()
         for number in range(int(self._caller_works), self.size):
             tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
             self._tasks.append(tasks)
@@ -239,6 +269,8 @@ class ThreadTeam:
             )
             thread.start()
             self._threads.append(thread)
+            if number == 0 and thread.native_id is not None:
+                self._first = thread.native_id
         return self
 
     def __exit__(
@@ -265,7 +297,11 @@ class ThreadTeam:
         self._tasks, self._threads = [], []
 
     def _work(self, number: int, tasks: queue.SimpleQueue[Any]) -> None:
+        moved = -np.inf
         while (function := tasks.get()) is not None:
+            if number > 0 and time.perf_counter() - moved > _SECONDS_IN_PLACE:
+                _keep_apart(self._first)
+                moved = time.perf_counter()
             try:
                 function(number)
             except BaseException as error:  # noqa: BLE001  # raised again by the caller of `run`
