@@ -7,10 +7,12 @@ fork, another aborts on concurrent calls.
 
 from __future__ import annotations
 
+import platform
 import sys
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp._jit import inlined_kernel, kernel, python_version
@@ -20,8 +22,16 @@ __all__ = ["GRAIN", "is_called_off", "share", "wait_for_all"]
 # Units and parameters, and rows of one matrix, are shared in multiples of a cache line of floats.
 GRAIN = 16
 
-# Then the operating system may run another thread: more threads than free cores must not spin.
-_SPINS_BEFORE_YIELD = 2000
+# A few microseconds. Then the operating system may run another thread: more threads than free cores
+# must not spin.
+_SPINS_BEFORE_YIELD = 100
+# Instructions that leave a core to its other hardware thread for some dozens of cycles.
+_PAUSES = {
+    "x86_64": ("llvm.x86.sse2.pause", []),
+    "AMD64": ("llvm.x86.sse2.pause", []),
+    "aarch64": ("llvm.aarch64.hint", [1]),
+    "arm64": ("llvm.aarch64.hint", [1]),
+}
 _yield_processor = types.ExternalFunction(
     "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()
 )
@@ -50,6 +60,21 @@ def _load(typingctx, array, index):
     return signature, codegen
 
 
+@intrinsic
+def _pause(typingctx):
+    """Tell the processor that this is a loop that waits, where there is a way to say so."""
+
+    def codegen(context, builder, signature, arguments):
+        if platform.machine() in _PAUSES:
+            name, numbers = _PAUSES[platform.machine()]
+            values = [ir.Constant(ir.IntType(32), number) for number in numbers]
+            kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), values)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
 def _element(context, builder, signature, arguments):
     array = context.make_array(signature.args[0])(context, builder, arguments[0])
     pointer = builder.gep(array.data, [arguments[1]])
@@ -68,6 +93,7 @@ def _spin(size, barrier):
         if _load(barrier, 16):
             return False
         spins += 1
+        _pause()
         if spins > _SPINS_BEFORE_YIELD:
             _yield_processor()
     return True

@@ -291,7 +291,7 @@ class Engine:
         float
             Mean over samples of their batch's loss, penalty included, each before its update.
         """
-        losses = np.zeros((self._plan.n_shards + self._team.n_parts, 8))
+        losses = self._no_losses()
         if self._may_run_samples and rates.max() <= self._largest_rate:
             for first in range(0, self.n_batches, self._samples_per_call):
                 last = min(first + self._samples_per_call, self.n_batches)
@@ -362,7 +362,7 @@ class Engine:
             counts,
             kept,
         )
-        summands = np.zeros((self._plan.n_shards + self._team.n_parts, 8))
+        summands = self._no_losses()
         steps = np.arange(1, n_epochs * self.n_batches + 1)
         lock = contextlib.nullcontext() if shuffle is None else shuffle.lock
         try:
@@ -396,6 +396,12 @@ class Engine:
         """
         loss = self.run_epoch(order, True, np.ones(1))
         return loss, self._workspace.gradients[: self.params.size]
+
+    def _no_losses(self) -> Floats:
+        """Return a row of zeros for each shard and each part: a cache line of its own."""
+        losses = aligned_empty((self._plan.n_shards + self._team.n_parts, 8), np.float64)
+        losses[:] = 0
+        return losses
 
     def _run_together(
         self, kernel: Callable[..., None], arguments: tuple[Any, ...], losses: Floats
