@@ -154,6 +154,39 @@ def test_threads_do_not_keep_the_process_alive():
         assert all(thread.daemon for thread in team_threads())
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
+@pytest.mark.parametrize("caller_works", [True, False])
+def test_members_keep_away_from_the_first_ones_processor(caller_works, monkeypatch):
+    mine, first, calls = os.sched_getaffinity(0), [], []
+    keep_apart = threads._keep_apart
+
+    def noted(other):
+        first.append(other)
+        keep_apart(other)
+
+    def look(number):
+        calls.append((number, os.sched_getaffinity(0), threading.get_native_id()))
+
+    monkeypatch.setattr(threads, "_keep_apart", noted)
+    with ThreadTeam(2, caller_works=caller_works) as team:
+        team.run(look)
+        team.run(look)  # within moments: nobody looks again
+    (_, zero, thread), (_, one, _) = sorted(calls)[0], sorted(calls)[-1]
+    assert first == [thread]
+    assert zero == mine == os.sched_getaffinity(0)
+    assert one < mine if len(mine) > 1 else one == mine
+    assert len(one) == max(1, len(mine) - 1)
+
+
+@pytest.mark.parametrize("missing", ["sched_getaffinity", "sched_setaffinity"])
+def test_systems_without_affinity_do_without(missing, monkeypatch):
+    monkeypatch.delattr(os, missing, raising=False)
+    numbers = []
+    with ThreadTeam(2) as team:
+        team.run(numbers.append)
+    assert sorted(numbers) == [0, 1]
+
+
 # --------------------------------------------------------------------------------------
 # The budget
 # --------------------------------------------------------------------------------------
