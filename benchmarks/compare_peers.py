@@ -255,6 +255,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--check-epochs", type=int, default=2, help="epochs of the comparison of loss curves")
     add("--torch-compile", action="store_true", help="also time torch.compile (slow to compile)")
     add("--quick", action="store_true", help="3 rounds of 0.02 s: a trial, not a measurement")
+    add("--add", action="store_true", help="keep the other rows of the JSON file")
     add("--output", type=Path, help="JSON file (default: results/peers.json, or quick.json)")
     options = parser.parse_args(arguments)
     if options.quick:
@@ -291,6 +292,8 @@ def compare(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         "not_installed": [name for name in options.peers if not PEERS[name].is_installed()],
         "rows": [],
     }
+    if options.add:
+        result["rows"] = _other_rows(options, result)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         comparison = Comparison(options, progress)
@@ -310,6 +313,22 @@ def compare(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         finally:
             comparison.close()
     return result
+
+
+def _other_rows(options: argparse.Namespace, result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of the file that are not measured anew."""
+    before = json.loads(options.output.read_text())
+    for part in ("machine", "settings"):
+        if before[part] != result[part]:
+            raise SystemExit(
+                f"Rows cannot be added to {options.output}. Its {part}: {before[part]}; now: "
+                f"{result[part]}. Leave --add out, or write to another file with --output."
+            )
+    return [
+        row
+        for row in before["rows"]
+        if row["workload"] not in options.workloads or row["dtype"] not in options.dtypes
+    ]
 
 
 def print_summary(result: dict[str, Any], console: Console) -> None:

@@ -48,6 +48,18 @@ def test_checks_and_times_every_contestant(tmp_path):
     assert result["machine"]["packages"]["scikit-learn"]
 
 
+def test_rows_are_added_to_those_of_the_same_machine_and_settings(tmp_path):
+    words = ["--peers", "fastmlp", "--rounds", "1", "--workloads", "tiny"]
+    before, _ = run(tmp_path, *words, "full-batch", "--dtypes", "float64")
+    after, _ = run(tmp_path, *words, "--dtypes", "float32", "float64", "--add")
+    assert [(row["workload"], row["dtype"]) for row in after["rows"]] == [
+        ("full-batch", "float64"), ("tiny", "float32"), ("tiny", "float64")
+    ]  # fmt: skip
+    assert after["rows"][0] == before["rows"][1]
+    with pytest.raises(SystemExit, match=r"Rows cannot be added .* Its settings: "):
+        run(tmp_path, *words, "--rounds", "2", "--add")
+
+
 # What the probe says, twice per try of a sample of two threads; which tries are kept, with which
 # slowdowns; and the number of samples to warn of.
 @pytest.mark.parametrize(
