@@ -203,7 +203,7 @@ class Comparison:
         while True:
             seconds = self._ask(who, "run", variant=who.variant, epochs=epochs)
             # Who has just been woken is slow, and would get shorter samples than the others.
-            if least <= seconds < 2 * least:
+            if seconds >= least:
                 seconds = min(seconds, self._ask(who, "run", variant=who.variant, epochs=epochs))
             if seconds >= least or epochs == MAX_EPOCHS:
                 return {"epochs": max(epochs, MIN_EPOCHS)}

@@ -161,14 +161,33 @@ def _without_collection(compile_it: Callable[[Any], Any]) -> Callable[[Any], Any
     @functools.wraps(compile_it)
     def compile_in_peace(signature: Any) -> Any:
         was_enabled = gc.isenabled()
-        gc.disable()
         try:
+            if was_enabled:
+                _Collection.is_paused = True
+                gc.disable()
             return compile_it(signature)
         finally:
             if was_enabled:
                 gc.enable()
+                _Collection.is_paused = False
 
     return compile_in_peace
+
+
+class _Collection:
+    """Whether the search for garbage is off because of a compilation."""
+
+    is_paused = False
+
+
+def _collect_again() -> None:
+    # A child forked meanwhile has no thread that would do so.
+    if _Collection.is_paused:
+        gc.enable()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_collect_again)
 
 
 def python_version(function: Callable[..., Any]) -> Callable[[Any], Any]:

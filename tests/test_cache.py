@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import gc
 import os
 import shutil
 import stat
@@ -73,6 +74,35 @@ def copy_package(directory):
     """Copy the package without what was compiled."""
     ignored = shutil.ignore_patterns("__pycache__")
     return shutil.copytree(PACKAGE, directory / "fastmlp", ignore=ignored)
+
+
+# --------------------------------------------------------------------------------------
+# Compilation
+# --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_no_garbage_is_looked_for_meanwhile_and_afterwards_as_before(is_enabled):
+    seen = []
+
+    def compile_it(signature):
+        seen.append(gc.isenabled())
+        if hasattr(os, "fork"):
+            child = os.fork()
+            if not child:
+                os._exit(int(gc.isenabled() != is_enabled))
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        raise KeyboardInterrupt
+
+    before = gc.isenabled()
+    try:
+        (gc.enable if is_enabled else gc.disable)()
+        with pytest.raises(KeyboardInterrupt):
+            _jit._without_collection(compile_it)(None)
+        assert seen == [False]
+        assert gc.isenabled() == is_enabled
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 # --------------------------------------------------------------------------------------

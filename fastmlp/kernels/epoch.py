@@ -84,12 +84,12 @@ def run_batches_together(
             total = totals[batch - first]
             if total == 0:
                 continue
-            is_done = step_together(
+            goes_well = step_together(
                 network, data, order, in_order, begin, n_rows, total, noise + batch,
                 rates[epoch * (last - first) + batch - first], step, params, workspace, team,
                 thread, losses,
             )  # fmt: skip
-            if not is_done:
+            if not goes_well:
                 return
         if not wait_for_all(team.size, team.barrier):
             return

@@ -13,8 +13,11 @@ from fastmlp._linking import Interface
 from fastmlp.kernels.mersenne_twister import shuffle_in_kernel
 from fastmlp.kernels.team import wait_for_all
 
-__all__ = ["end_epoch", "goes_on", "loss_of_epoch"]
+__all__ = ["ENDED", "end_epoch", "goes_on", "loss_of_epoch"]
 
+# Elements of Series.judged and Series.counts.
+_BEST, _TOL, _IN_VAIN, _ALLOWED = range(4)
+ENDED, _IS_ANOTHER = range(2)
 # Linked: long epochs do without.
 _END_EPOCH = Interface(
     "int", "int", "int", "ints", "uint32s", "uint32s", "int", "doubles", "doubles", "ints",
@@ -60,7 +63,7 @@ def goes_on(series, epoch, params, n_shards, team, thread, losses):
     # After the last one nobody needs to wait.
     if epoch + 1 == series.n_epochs or not wait_for_all(team.size, team.barrier):
         return False
-    return series.counts[1] != 0
+    return series.counts[_IS_ANOTHER] != 0
 
 
 @_END_EPOCH.function
@@ -82,8 +85,8 @@ def end_epoch(
     """
     loss = loss_of_epoch(losses, n_shards, n_averaged, order.size)
     curve[epoch] = loss
-    counts[0] = epoch + 1
-    counts[1] = 0
+    counts[ENDED] = epoch + 1
+    counts[_IS_ANOTHER] = 0
     for i in range(losses.shape[0]):
         losses[i, 0] = 0.0
     largest, n_finite = np.finfo(params.dtype).max, 0
@@ -93,13 +96,13 @@ def end_epoch(
         return
     for i in range(params.size):
         kept[i] = params[i]
-    judged[2] = judged[2] + 1.0 if _is_no_better(loss, judged) else 0.0
-    judged[0] = min(loss, judged[0])
-    if judged[2] > judged[3] or epoch + 1 == n_epochs:
+    judged[_IN_VAIN] = judged[_IN_VAIN] + 1.0 if _is_no_better(loss, judged) else 0.0
+    judged[_BEST] = min(loss, judged[_BEST])
+    if judged[_IN_VAIN] > judged[_ALLOWED] or epoch + 1 == n_epochs:
         return
     if generator.size:
         shuffle_in_kernel(generator, words, order)
-    counts[1] = 1
+    counts[_IS_ANOTHER] = 1
 
 
 @exact_kernel
@@ -134,4 +137,4 @@ def loss_of_epoch(losses, n_shards, n_averaged, n_samples):
 @exact_kernel
 def _is_no_better(loss, judged):
     # As `Progress.judge_loss` says it.
-    return loss > judged[0] - judged[1]
+    return loss > judged[_BEST] - judged[_TOL]

@@ -22,16 +22,12 @@ __all__ = ["GRAIN", "is_called_off", "share", "wait_for_all"]
 # Units and parameters, and rows of one matrix, are shared in multiples of a cache line of floats.
 GRAIN = 16
 
+# Whether there is an instruction that leaves the core to its other hardware thread for some dozens
+# of cycles. On ARM, what should do so does nothing.
+_HAS_PAUSE = platform.machine() in ("x86_64", "AMD64")
 # A few microseconds. Then the operating system may run another thread: more threads than free cores
 # must not spin.
-_SPINS_BEFORE_YIELD = 100
-# Instructions that leave a core to its other hardware thread for some dozens of cycles.
-_PAUSES = {
-    "x86_64": ("llvm.x86.sse2.pause", []),
-    "AMD64": ("llvm.x86.sse2.pause", []),
-    "aarch64": ("llvm.aarch64.hint", [1]),
-    "arm64": ("llvm.aarch64.hint", [1]),
-}
+_SPINS_BEFORE_YIELD = 100 if _HAS_PAUSE else 2000
 _yield_processor = types.ExternalFunction(
     "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()
 )
@@ -65,11 +61,9 @@ def _pause(typingctx):
     """Tell the processor that this is a loop that waits, where there is a way to say so."""
 
     def codegen(context, builder, signature, arguments):
-        if platform.machine() in _PAUSES:
-            name, numbers = _PAUSES[platform.machine()]
-            values = [ir.Constant(ir.IntType(32), number) for number in numbers]
-            kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), values)
+        if _HAS_PAUSE:
+            kind, name = ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
         return context.get_dummy_value()
 
     return types.void(), codegen

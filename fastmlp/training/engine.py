@@ -18,7 +18,7 @@ from fastmlp.kernels.epoch import predict, run_batches_on_shards, run_batches_to
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
 from fastmlp.kernels.products import room_size
-from fastmlp.kernels.series import end_epoch
+from fastmlp.kernels.series import ENDED, end_epoch
 from fastmlp.kernels.stochastic import BLOCK, run_samples
 from fastmlp.kernels.structures import Data, Series, Step, Team
 from fastmlp.kernels.subnormals import AS_IT_IS, FLUSH, set_mode
@@ -343,18 +343,19 @@ class Engine:
         judged : ndarray of float64, shape (4,)
             As in `Series`. **Overwritten.**
         kept : ndarray of shape (n_params,)
-            **Overwritten** by the parameters after the last epoch that ended well, but for the last
-            of all, of which that is not yet known.
+            **Overwritten** by the parameters after the last epoch that ended well.
         losses : list of float
-            Gets the loss of each epoch, even if there is an interrupt.
+            Gets the loss of each epoch that has ended, even if there is an interrupt.
         """
         none = np.empty(0, np.uint32)
+        borrowed = none if shuffle is None else shuffle.borrow()
+        generator = borrowed.copy()
         curve, counts = np.empty(n_epochs), np.zeros(2, np.int64)
         series = Series(
             n_epochs,
             end_epoch.address(self.params.dtype),
             order,
-            none if shuffle is None else shuffle.generator,
+            generator,
             none if shuffle is None else shuffle.words,
             self._layout.n_averaged,
             judged,
@@ -364,17 +365,17 @@ class Engine:
         )
         summands = self._no_losses()
         steps = np.arange(1, n_epochs * self.n_batches + 1)
-        lock = contextlib.nullcontext() if shuffle is None else shuffle.lock
+        rates = self._corrected(np.tile(rates, n_epochs), steps)
         try:
-            with lock:
-                seconds = self._call(
-                    series, taken, in_order, 0, self.n_batches,
-                    self._corrected(np.tile(rates, n_epochs), steps), self._totals, 0, summands,
-                )  # fmt: skip
+            seconds = self._call(
+                series, taken, in_order, 0, self.n_batches, rates, self._totals, 0, summands
+            )
         finally:
-            n_ended = int(counts[0])
+            n_ended = int(counts[ENDED])
             losses.extend(curve[:n_ended].tolist())
             self._count[0] += n_ended * self.n_batches
+            if shuffle is not None:
+                shuffle.give_back(borrowed, generator)
         self._choose_epochs_per_call(seconds / n_ended)
 
     def loss_and_gradient(self, order: NDArray[np.int64]) -> tuple[float, Floats]:

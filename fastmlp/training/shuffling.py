@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +28,10 @@ class Shuffle:
 
     Attributes
     ----------
-    generator : ndarray of uint32, shape (625,) or (0,)
-        Where the generator keeps its state, for a kernel that holds its lock; empty where that is
-        not known.
+    is_known : bool
+        Whether it is known where the generator keeps its state: `borrow` may be called.
     words : ndarray of uint32, shape (624,) or (0,)
         Room for a kernel.
-    lock : context manager
-        What whoever draws from the generator holds.
 
     Notes
     -----
@@ -46,20 +41,21 @@ class Shuffle:
 
     def __init__(self, random_state: np.random.RandomState) -> None:
         self._random_state = random_state
-        self.lock: AbstractContextManager[Any] = nullcontext()
         # Another class may have another method.
         is_plain = type(random_state) is np.random.RandomState
         bit_generator = getattr(random_state, "_bit_generator", None)
         is_compiled = hasattr(shuffle, "py_func")  # not under NUMBA_DISABLE_JIT
-        self.generator = self.words = np.empty(0, np.uint32)
+        self.is_known, self.words = False, np.empty(0, np.uint32)
         if (
             is_compiled
             and is_plain
             and type(bit_generator) is np.random.MT19937
             and _is_where_we_think()
         ):
-            self.generator, self.lock = _state_of(bit_generator), bit_generator.lock
-            self.words = np.empty(N_WORDS, np.uint32)
+            # Kept, since the state lives in it.
+            self._bit_generator = bit_generator
+            self._state = _state_of(bit_generator)
+            self.is_known, self.words = True, np.empty(N_WORDS, np.uint32)
 
     def __call__(self, order: Integers) -> None:
         """Shuffle.
@@ -69,11 +65,36 @@ class Shuffle:
         order : ndarray of int64, shape (n_samples,)
             **Overwritten.**
         """
-        if order.size < _FEW_SAMPLES or not self.generator.size:
+        if order.size < _FEW_SAMPLES or not self.is_known:
             self._random_state.shuffle(order)
         else:
-            with self.lock:
-                shuffle(self.generator, self.words, order)
+            with self._bit_generator.lock:
+                shuffle(self._state, self.words, order)
+
+    def borrow(self) -> NDArray[np.uint32]:
+        """Return a copy of the generator's state, for a kernel to go on with.
+
+        The generator may be NumPy's own, for which others must not have to wait so long.
+
+        Returns
+        -------
+        ndarray of uint32, shape (625,)
+            Its words, and how many of them are used up.
+        """
+        with self._bit_generator.lock:
+            return self._state.copy()
+
+    def give_back(self, before: NDArray[np.uint32], after: NDArray[np.uint32]) -> None:
+        """Let the generator go on where the kernel came to, unless others drew from it meanwhile.
+
+        Parameters
+        ----------
+        before, after : ndarray of uint32, shape (625,)
+            What was borrowed, and what has become of it.
+        """
+        with self._bit_generator.lock:
+            if np.array_equal(self._state, before):
+                self._state[:] = after
 
 
 @cache

@@ -200,7 +200,7 @@ def _free_control(controller: ThreadpoolController) -> None:
 _SECONDS_IN_PLACE = 0.02
 
 
-def _keep_apart(first: int) -> None:
+def _keep_apart(first: int, size: int) -> None:
     """Ask the operating system not to run this thread on the processor of another one.
 
     Threads that wait for each other at barriers must not take turns. Yet some systems run new
@@ -211,13 +211,15 @@ def _keep_apart(first: int) -> None:
     ----------
     first : int
         Native number of the other thread.
+    size : int
+        Threads of the team. More than there are processors must take turns anyway.
     """
     # Not on every system; and where it is not allowed, all is well, only slower.
-    with contextlib.suppress(AttributeError, OSError, LookupError, ValueError):
+    with contextlib.suppress(Exception):
         allowed = os.sched_getaffinity(first)
-        fields = Path(f"/proc/self/task/{first}/stat").read_text().rpartition(")")[2].split()
-        others = allowed - {int(fields[_PROCESSOR])}
-        os.sched_setaffinity(0, others or allowed)
+        if size <= len(allowed):
+            fields = Path(f"/proc/self/task/{first}/stat").read_bytes().rpartition(b")")[2].split()
+            os.sched_setaffinity(0, allowed - {int(fields[_PROCESSOR])})
 
 
 # Which of the fields after the name, see proc(5).
@@ -299,10 +301,10 @@ class ThreadTeam:
     def _work(self, number: int, tasks: queue.SimpleQueue[Any]) -> None:
         moved = -np.inf
         while (function := tasks.get()) is not None:
-            if number > 0 and time.perf_counter() - moved > _SECONDS_IN_PLACE:
-                _keep_apart(self._first)
-                moved = time.perf_counter()
             try:
+                if number > 0 and time.perf_counter() - moved > _SECONDS_IN_PLACE:
+                    _keep_apart(self._first, self.size)
+                    moved = time.perf_counter()
                 function(number)
             except BaseException as error:  # noqa: BLE001  # raised again by the caller of `run`
                 self.barrier[16] = 1

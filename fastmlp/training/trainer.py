@@ -265,7 +265,9 @@ def fit_epochs(
             and time_limit is None
             and schedule.is_steady
             and not engine.has_noise
-            and (shuffle_samples is None or shuffle_samples.generator.size > 0)
+            and (shuffle_samples is None or shuffle_samples.is_known)
+            # Kernels compute with float64, which other types of numbers might not.
+            and isinstance(tol, (int, float))
         )
         while progress.stop is None:
             if shuffle_samples is not None:
@@ -274,21 +276,25 @@ def fit_epochs(
                 shuffle_samples(order)
             seed = int(random_state.randint(2**31)) if engine.has_noise else 0
             rates = schedule.rates(engine.n_batches)
-            n_epochs = min(engine.epochs_per_call, max_iter - progress.n_iter)
+            n_epochs = int(min(engine.epochs_per_call, max_iter - progress.n_iter))
             if may_hurry and n_epochs > 1:
                 best = np.inf if progress.best_loss is None else progress.best_loss
-                judged = np.array([best, tol, progress.no_improvement_count, n_iter_no_change])
+                judged = np.array(
+                    [best, tol, progress.no_improvement_count, n_iter_no_change], np.float64
+                )
                 losses: list[float] = []
                 try:
                     engine.run_epochs(
                         n_epochs, order, taken, in_order, rates, shuffle_samples, judged,
                         finite_params, losses,
                     )  # fmt: skip
+                    loss = losses.pop()
                 finally:
-                    for loss in losses[:-1]:
-                        _note_epoch(progress, loss, order.size, rates)
-                        progress.judge_loss(tol)
-                loss = losses[-1]
+                    # All but the last, unless there is an interrupt.
+                    for ended in losses:
+                        if not math.isnan(ended):
+                            _note_epoch(progress, ended, order.size, rates)
+                            progress.judge_loss(tol)
             else:
                 loss = engine.run_epoch(taken, in_order, rates, seed)
             if not _keep_if_finite(loss, engine.params, finite_params):

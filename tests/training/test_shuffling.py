@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from fastmlp.kernels.mersenne_twister import shuffle as compiled_shuffle
 from fastmlp.training import shuffling
 from fastmlp.training.shuffling import Shuffle
+from tests.kernels.compiled import IS_COMPILED
 
 
 def shuffled(shuffle):
@@ -33,6 +35,23 @@ def test_the_generator_goes_on_as_if_it_had_shuffled_itself(is_known, monkeypatc
         assert random_state.randint(1000) == expected.randint(1000)
 
 
+@pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
+@pytest.mark.parametrize("others_draw", [False, True])
+def test_a_borrowed_state_comes_back_unless_others_drew_meanwhile(others_draw):
+    random_state, expected = np.random.RandomState(7), np.random.RandomState(7)
+    shuffle = Shuffle(random_state)
+    borrowed = shuffle.borrow()
+    after = borrowed.copy()
+    compiled_shuffle(after, shuffle.words, np.arange(100))
+    if others_draw:
+        random_state.randint(10)
+        expected.randint(10)
+    else:
+        expected.shuffle(np.arange(100))
+    shuffle.give_back(borrowed, after)
+    assert random_state.randint(2**31) == expected.randint(2**31)
+
+
 def test_other_generators_shuffle_themselves():
     class Backwards(np.random.RandomState):
         def shuffle(self, x):
@@ -58,7 +77,8 @@ def test_few_samples_are_not_worth_compiling_for(n_samples, monkeypatch):
     calls = []
     monkeypatch.setattr(shuffling, "shuffle", lambda *arguments: calls.append(arguments))
     shuffle = Shuffle(np.random.RandomState(0))
-    shuffle.generator = np.zeros(625, np.uint32)
+    shuffle.is_known, shuffle._state = True, np.zeros(625, np.uint32)
+    shuffle._bit_generator = np.random.MT19937()
     shuffle(np.arange(n_samples))
     assert len(calls) == (n_samples > 2000)
 

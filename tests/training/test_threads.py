@@ -160,14 +160,15 @@ def test_members_keep_away_from_the_first_ones_processor(caller_works, monkeypat
     mine, first, calls = os.sched_getaffinity(0), [], []
     keep_apart = threads._keep_apart
 
-    def noted(other):
+    def noted(other, size):
         first.append(other)
-        keep_apart(other)
+        keep_apart(other, size)
 
     def look(number):
         calls.append((number, os.sched_getaffinity(0), threading.get_native_id()))
 
     monkeypatch.setattr(threads, "_keep_apart", noted)
+    monkeypatch.setattr(threads, "_SECONDS_IN_PLACE", 1e9)
     with ThreadTeam(2, caller_works=caller_works) as team:
         team.run(look)
         team.run(look)  # within moments: nobody looks again
@@ -176,6 +177,25 @@ def test_members_keep_away_from_the_first_ones_processor(caller_works, monkeypat
     assert zero == mine == os.sched_getaffinity(0)
     assert one < mine if len(mine) > 1 else one == mine
     assert len(one) == max(1, len(mine) - 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
+def test_more_members_than_processors_stay_where_they_may():
+    mine, seen = os.sched_getaffinity(0), []
+    with ThreadTeam(len(mine) + 1) as team:
+        team.run(lambda _: seen.append(os.sched_getaffinity(0)))
+    assert seen == [mine] * (len(mine) + 1)
+
+
+def test_a_member_that_cannot_be_moved_works_nevertheless(monkeypatch):
+    def refuse(*_):
+        raise EncodingWarning
+
+    monkeypatch.setattr(threads.os, "sched_getaffinity", refuse, raising=False)
+    numbers = []
+    with ThreadTeam(2) as team:
+        team.run(numbers.append)
+    assert sorted(numbers) == [0, 1]
 
 
 @pytest.mark.parametrize("missing", ["sched_getaffinity", "sched_setaffinity"])
