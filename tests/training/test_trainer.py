@@ -294,7 +294,7 @@ def all_of(problem, monkeypatch, most, optimizer="adam", *, engine_options=(), *
     return numbers, [repr(rest), count, rng.get_state()[2], schedule.rate], calls
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, 2] if IS_COMPILED else [1])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "options",
