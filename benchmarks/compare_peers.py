@@ -292,7 +292,7 @@ def compare(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         "not_installed": [name for name in options.peers if not PEERS[name].is_installed()],
         "rows": [],
     }
-    if options.add:
+    if options.add and options.output.exists():
         result["rows"] = _other_rows(options, result)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:

@@ -153,9 +153,10 @@ def _prepared(dispatcher: Any, disk_cache: _DiskCache | None) -> Any:
 
 
 def _without_collection(compile_it: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Keep Python from looking for garbage meanwhile: that takes a tenth of a compilation.
+    """Keep Python from looking for garbage meanwhile.
 
-    Among hundreds of thousands of objects of a compiler it finds none that is worth it.
+    Among the hundreds of thousands of objects that a compiler makes, it finds little, again and
+    again.
     """
 
     @functools.wraps(compile_it)

@@ -1,7 +1,7 @@
 """Epochs that follow one another: what is done between two of them when nobody is to be asked.
 
-A return to Python, and waking the other threads from there, takes as long as a tenth of an epoch of
-a small problem. While losses fall and parameters are finite, there is nothing to return for.
+A return to Python, and waking the other threads from there, is felt in the epochs of small
+problems. While losses fall and parameters are finite, there is nothing to return for.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ def test_checks_and_times_every_contestant(tmp_path):
 
 def test_rows_are_added_to_those_of_the_same_machine_and_settings(tmp_path):
     words = ["--peers", "fastmlp", "--rounds", "1", "--workloads", "tiny"]
-    before, _ = run(tmp_path, *words, "full-batch", "--dtypes", "float64")
+    # The first ones have nothing to be added to.
+    before, _ = run(tmp_path, *words, "full-batch", "--dtypes", "float64", "--add")
     after, _ = run(tmp_path, *words, "--dtypes", "float32", "float64", "--add")
     assert [(row["workload"], row["dtype"]) for row in after["rows"]] == [
         ("full-batch", "float64"), ("tiny", "float32"), ("tiny", "float64")
