@@ -46,15 +46,22 @@ _SLAB_BYTES = BITS * MAX_REGISTERS * REGISTER
 _TURNED_BYTES = 256 * 1024
 # One row in so many is looked at, to estimate how many zeros there are.
 _SAMPLED = 8
+# Multiply-adds of the largest product below which none of a network's is worth the compilation.
+LITTLE_WORK = 100_000
 # Multiply-adds, and rows of A in memory, below which BLAS has won before anybody has looked.
-LITTLE_WORK, FEW_ROWS = 100_000, 16
+_LEAST_WORK, FEW_ROWS = (100_000, 16) if REGISTER == 64 else (5_000, 8)
 # Multiply-adds up to which OpenBLAS, for AVX-512, packs nothing, if B is not transposed; and from
 # which on it is worth while.
-_SMALL_PRODUCT, _LARGE_PRODUCT = (1_000_000, 100_000_000) if REGISTER == 64 else (0, 10_000_000)
-# Multiply-adds from which on to multiply by every element is further from what a processor can do.
-_DEAR_PRODUCT = _SMALL_PRODUCT if PER_CYCLE == 1 else _LARGE_PRODUCT
-# Bytes from one row of B to the next from which on they compete for few lines of the cache.
-_FAR_APART = 2048
+_SMALL_PRODUCT, _LARGE_PRODUCT = (1_000_000, 100_000_000) if REGISTER == 64 else (0, 20_000_000)
+# What it costs to multiply by an element that may be 0; and so much work or more that it is
+# another price.
+_PRICE, _PRICE_IF_LARGE = (0.95, 1.05) if REGISTER == 64 else (1.0, 0.85)
+_OTHER_PRICE = _SMALL_PRODUCT if PER_CYCLE == 1 else _LARGE_PRODUCT
+# What it costs to turn an element, in cycles, in registers of 16 elements, or other ones.
+_TURNING = (0.6, 1.2) if REGISTER == 64 else (0.3, 0.3)
+# Bytes from one row of B to the next from which on they compete for few lines of the cache; and
+# rows of C for which it is worth while to bring those of B together in any case.
+_FAR_APART, _MANY_ROWS = 2048, 64
 
 
 def room_size(n_rows: int, n_columns: int, dtype: DTypeLike) -> int:
@@ -101,14 +108,15 @@ def product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
     What is infinite or nan in B need not show in C where it meets a zero of A.
     """
     work = m * n * k
-    if work < LITTLE_WORK or (k if trans_a else m) < FEW_ROWS:
-        return 0
     lanes = REGISTER // c.itemsize
-    n_registers = (n + lanes - 1) // lanes
-    # If most lanes of all registers are in use.
+    if work < _LEAST_WORK or (k if trans_a else m) < FEW_ROWS or (trans_b and k < lanes):
+        return 0
     is_small = work <= _SMALL_PRODUCT and not trans_b
-    is_middling = not is_small and work < _LARGE_PRODUCT and 4 * n >= 3 * n_registers * lanes
-    price = 1.05 if work >= _DEAR_PRODUCT else 0.95
+    is_middling = not is_small and work < _LARGE_PRODUCT
+    if REGISTER == 64:
+        # If most lanes of all registers are in use.
+        is_middling = is_middling and 4 * n >= 3 * ((n + lanes - 1) // lanes * lanes)
+    price = _PRICE_IF_LARGE if work >= _OTHER_PRICE else _PRICE
     if _are_zeros_worth_it(trans_a, m, n, k, a, lda, room.size, price):
         _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room)
         return 1
@@ -128,21 +136,23 @@ def _multiply(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, ro
     row_step, step = lda, 1
     if trans_a:
         row_step, step = 1, lda
+    packs = m >= _MANY_ROWS or ldb * c.itemsize >= _FAR_APART
     for j in range(0, n, width):
         columns, out = min(width, n - j), view(c, j, c.size - j)
         for p in range(0, k, depth):
             some, left = min(depth, k - p), view(a, p * step, a.size - p * step)
             start = j * ldb + p if trans_b else p * ldb + j
-            right, distance = view(b, start, b.size - start), ldb
+            right, distance, end = view(b, start, b.size - start), ldb, columns
             if trans_b:
                 _pack_transposed(some, columns, one, right, ldb, slab)
-            elif ldb * c.itemsize >= _FAR_APART:
+            elif packs:
                 pack(some, columns, one, right, ldb, slab)
-            if trans_b or ldb * c.itemsize >= _FAR_APART:
-                right, distance = slab, (columns + lanes - 1) // lanes * lanes
+            if trans_b or packs:
+                end = (columns + lanes - 1) // lanes * lanes
+                right, distance = slab, end
             add_product(
                 m, columns, some, alpha, beta == 0 and p == 0, left, row_step, step, right,
-                distance, out, ldc,
+                distance, end - lanes, out, ldc,
             )  # fmt: skip
 
 
@@ -172,7 +182,7 @@ def _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, 
     for i in range(0, m, height):
         rows = min(height, m - i)
         if trans_a:
-            _transpose(k, rows, view(a, i, a.size - i), lda, turned, stride)
+            _transpose(k, rows, view(a, i, a.size - i), lda, turned, stride, k - lanes)
         for j in range(0, n, width):
             columns = min(width, n - j)
             start = i * ldc + j
@@ -206,8 +216,7 @@ def _are_zeros_worth_it(trans_a, m, n, k, a, lda, room_size, price):
 
     For each element of A, not skipping costs a price per register of C. Skipping costs 1 for each
     that is not 0, and as was measured: 6 for each register that is packed; in cycles, 1.5 to find
-    an element, 16 for a row of a slab, and 0.6 to turn an element of A, or twice that where
-    registers hold fewer than 16.
+    an element, 16 for a row of a slab, and what it takes to turn an element of A.
     """
     height, width, depth = _division(trans_a, m, n, k, room_size, a.itemsize)
     n_registers = width // (REGISTER // a.itemsize)
@@ -221,7 +230,7 @@ def _are_zeros_worth_it(trans_a, m, n, k, a, lda, room_size, price):
     density = n_nonzeros / n_sampled
     cycles = 1.5 * density + 16 / depth
     if trans_a:
-        cycles += 0.6 if a.itemsize * 16 <= REGISTER else 1.2
+        cycles += _TURNING[0] if a.itemsize * 16 <= REGISTER else _TURNING[1]
     cost = density * n_registers + 6 * n_registers / height + PER_CYCLE * cycles
     return cost < price * n_registers
 
@@ -231,30 +240,35 @@ def _pack_transposed(m, n, factor, matrix, stride, slab):
     """Do what `pack` does with the transpose of a matrix."""
     lanes = REGISTER // slab.itemsize
     width = (n + lanes - 1) // lanes * lanes
-    zero, one = slab.dtype.type(0), slab.dtype.type(1)
-    _transpose(n, m, matrix, stride, slab, width)
-    for i in range(m if n < width or factor != one else 0):
-        row = view(slab, i * width, width)
-        for j in range(n):
-            row[j] *= factor
-        for j in range(n, width):
-            row[j] = zero
+    _transpose(n, m, matrix, stride, slab, width, width - lanes)
+    if factor != slab.dtype.type(1):
+        for i in range(m * width):
+            slab[i] *= factor
 
 
 @kernel
-def _transpose(n_rows, n_columns, matrix, stride, out, out_stride):
-    """Transpose a matrix, square by square; the last ones overlap those before them."""
+def _transpose(n_rows, n_columns, matrix, stride, out, out_stride, last):
+    """Transpose a matrix, square by square; the last ones overlap those before them.
+
+    The last register of a row of `out` begins at `last`, as for `add_product`.
+    """
     lanes = REGISTER // out.itemsize
     if n_rows < lanes or n_columns < lanes:
+        end = max(n_rows - lanes, 0)
         for i in range(n_rows):
             for j in range(n_columns):
                 out[j * out_stride + i] = matrix[i * stride + j]
+        for i in range(end, n_rows):
+            for j in range(n_columns):
+                out[j * out_stride + max(last, 0) + i - end] = matrix[i * stride + j]
         return
     for column in range(0, n_columns, lanes):
         j = min(column, n_columns - lanes)
         for row in range(0, n_rows, lanes):
-            i = min(row, n_rows - lanes)
-            start, place = i * stride + j, j * out_stride + i
+            i, target = row, row
+            if row + lanes > n_rows:
+                i, target = n_rows - lanes, last
+            start, place = i * stride + j, j * out_stride + target
             transpose_square(
                 view(matrix, start, matrix.size - start), stride,
                 view(out, place, out.size - place), out_stride,

@@ -5,6 +5,7 @@ LLVM turns it into whatever instructions the processor has.
 
 from __future__ import annotations
 
+import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils, config
@@ -35,8 +36,9 @@ _IS_HALVED = (config.CPU_NAME or binding.get_host_cpu_name()) == "znver4"
 PER_CYCLE = 1 if REGISTER == 64 and _IS_HALVED else 2
 # Whether what is here is known to be faster than plain loops and BLAS; else it is only right.
 IS_FAST = REGISTER > 16
-# Registers that hold a row of a result: half of what many processors have.
-MAX_REGISTERS = 8
+# Registers that hold a row of a result. There are 16 or 32, but 64 such rows of the other matrix
+# should fit a first-level cache of 32 KiB.
+MAX_REGISTERS = {64: 8, 32: 13, 16: 8}[REGISTER]
 # Elements whose zeros are found together.
 BITS = 64
 # Rows of a result that are computed together, by the registers that hold one of them: with those of
@@ -147,16 +149,39 @@ def _data(context, builder, kind, array):
     return context.make_array(kind)(context, builder, array).data
 
 
+def _places(n, lanes, last):
+    """Return where in a row registers find n columns, the last one beginning at `last`."""
+    n_registers = -(-n // lanes)
+    if n_registers == 1:
+        return np.arange(n)
+    return np.append(np.arange((n_registers - 1) * lanes), np.arange(last, last + lanes))
+
+
+def _columns_of(vectors, n_registers, n):
+    """Return where in a row of n columns each register begins, and which of its lanes count.
+
+    None means all. The last of several registers holds some columns of the one before it, too: what
+    is computed twice is the same, and to leave out lanes takes some processors long.
+    """
+    columns = [_int64(register * vectors.lanes) for register in range(n_registers)]
+    if n_registers == 1:
+        return columns, [vectors.lanes_below(n)]
+    columns[-1] = vectors.builder.sub(n, _int64(vectors.lanes))
+    return columns, [None] * n_registers
+
+
 def _add_product_of_nonzeros(m, n, k, is_new, a, lda, slab, c, ldc):
     lanes = REGISTER // c.itemsize
     width = -(-n // lanes) * lanes
+    columns = _places(n, lanes, n - lanes)
     for i in range(m):
         row = c[i * ldc : i * ldc + n]
         if is_new:
             row[:] = 0
         for p in range(k):
             if a[i * lda + p] != 0:
-                row += a[i * lda + p] * slab[p * width : p * width + n]
+                other = slab[p * width : p * width + columns.size]
+                row[columns] = row[columns] + a[i * lda + p] * other
 
 
 @python_version(_add_product_of_nonzeros)
@@ -167,8 +192,8 @@ def add_product_of_nonzeros(typingctx, m, n, k, is_new, a, lda, slab, c, ldc):
     Parameters
     ----------
     m, n, k : int
-        A is (m, k), C is (m, n), and B (k, n). At most 64 rows of B, and as many columns as 8
-        registers hold; at least one of each, and one row of A.
+        A is (m, k), C is (m, n), and B (k, n). At most 64 rows of B, and as many columns as
+        `MAX_REGISTERS` hold; at least one of each, and one row of A.
     is_new : bool
         Whether what C held before counts as zero.
     a : ndarray, 1-D
@@ -176,8 +201,7 @@ def add_product_of_nonzeros(typingctx, m, n, k, is_new, a, lda, slab, c, ldc):
     lda, ldc : int
         Distance between the starts of two rows, in elements.
     slab : ndarray, 1-D
-        B, begins with a cache line. Each row is as long as the fewest registers that hold it; what
-        is in the rest does not matter.
+        B as `pack` leaves it; begins with a cache line.
     c : ndarray, 1-D
         **Overwritten.** Must not overlap the others.
     """
@@ -207,14 +231,7 @@ def _rows_by_slab(vectors, n_registers, m, n, k, is_new, a, lda, slab, c, ldc):
     """Emit the loop over rows of C that take so many registers."""
     builder, lanes = vectors.builder, vectors.lanes
     there = [vectors.lanes_below(k, first) for first in range(0, BITS, lanes)]
-    columns = [_int64(register * lanes) for register in range(n_registers)]
-    all_lanes = ir.Constant(there[0].type, [1] * lanes)
-    stored = [None] * (n_registers - 1)
-    stored.append(vectors.lanes_below(builder.sub(n, columns[-1])))
-    nothing = ir.Constant(there[0].type, None)
-    loaded = [
-        builder.select(is_new, nothing, all_lanes if some is None else some) for some in stored
-    ]
+    columns, counted = _columns_of(vectors, n_registers, n)
     last = builder.sub(m, _int64(1))
     mask_of_next = cgutils.alloca_once(builder, ir.IntType(64))
     builder.store(vectors.nonzeros(a, there), mask_of_next)
@@ -229,16 +246,23 @@ def _rows_by_slab(vectors, n_registers, m, n, k, is_new, a, lda, slab, c, ldc):
         builder.store(next_mask, mask_of_next)
         for column in columns:
             vectors.prefetch(vectors.element(vectors.element(c, next_one, ldc), column))
-        sums = [
-            vectors.load(vectors.element(out, column), some)
-            for column, some in zip(columns, loaded, strict=True)
-        ]
-        sums = _add_rows_of_slab(vectors, mask, row, slab, columns, sums)
-        for total, column, some in zip(sums, columns, stored, strict=True):
+        sums = _row_of_result(vectors, is_new, out, columns, counted)
+        sums = _add_rows_of_slab(vectors, mask, row, slab, sums)
+        for total, column, some in zip(sums, columns, counted, strict=True):
             vectors.store(total, vectors.element(out, column), some)
 
 
-def _add_rows_of_slab(vectors, mask, row, slab, columns, sums):
+def _row_of_result(vectors, is_new, row, columns, counted):
+    """Emit the reading of a row of C before anything of it is written; zeros where it is new."""
+    return [
+        vectors.builder.select(
+            is_new, vectors.zeros, vectors.load(vectors.element(row, column), some)
+        )
+        for column, some in zip(columns, counted, strict=True)
+    ]
+
+
+def _add_rows_of_slab(vectors, mask, row, slab, sums):
     """Emit the loop over the bits of a mask; return the sums after it."""
     builder = vectors.builder
     before = builder.block
@@ -251,14 +275,11 @@ def _add_rows_of_slab(vectors, mask, row, slab, columns, sums):
     builder.position_at_end(body)
     place = vectors.call("llvm.cttz.i64", mask.type, left, ir.Constant(ir.IntType(1), 1))
     number = vectors.everywhere(builder.load(vectors.element(row, place)))
-    width = _int64(len(columns) * vectors.lanes)
-    other = vectors.element(slab, place, width)
-    new = [
-        vectors.multiply_add(
-            number, vectors.load(vectors.element(other, column), align=REGISTER), total
-        )
-        for column, total in zip(columns, totals, strict=True)
-    ]
+    other = vectors.element(slab, place, _int64(len(sums) * vectors.lanes))
+    new = []
+    for register, total in enumerate(totals):
+        pointer = vectors.element(other, _int64(register * vectors.lanes))
+        new.append(vectors.multiply_add(number, vectors.load(pointer, align=REGISTER), total))
     without_lowest = builder.and_(left, builder.sub(left, _int64(1)))
     for phi, first, later in zip(
         [left, *totals], [mask, *sums], [without_lowest, *new], strict=True
@@ -270,18 +291,21 @@ def _add_rows_of_slab(vectors, mask, row, slab, columns, sums):
     return totals
 
 
-def _add_product(m, n, k, alpha, is_new, a, row_step, step, b, ldb, c, ldc):
+def _add_product(m, n, k, alpha, is_new, a, row_step, step, b, ldb, last, c, ldc):
+    lanes = REGISTER // c.itemsize
+    columns, places = _places(n, lanes, n - lanes), _places(n, lanes, last)
     for i in range(m):
         row = c[i * ldc : i * ldc + n]
         if is_new:
             row[:] = 0
         for p in range(k):
-            row += alpha * a[i * row_step + p * step] * b[p * ldb : p * ldb + n]
+            number = alpha * a[i * row_step + p * step]
+            row[columns] = row[columns] + number * b[p * ldb + places]
 
 
 @python_version(_add_product)
 @intrinsic
-def add_product(typingctx, m, n, k, alpha, is_new, a, row_step, step, b, ldb, c, ldc):
+def add_product(typingctx, m, n, k, alpha, is_new, a, row_step, step, b, ldb, last, c, ldc):
     r"""Compute :math:`C \leftarrow \alpha A B + C`, or :math:`\alpha A B`, for a few columns.
 
     Parameters
@@ -301,17 +325,21 @@ def add_product(typingctx, m, n, k, alpha, is_new, a, row_step, step, b, ldb, c,
         B, rows one after another.
     ldb, ldc : int
         Distance between the starts of two rows.
+    last : int
+        Where in a row of B the register with its last columns begins, if that is not the only one:
+        as many before the end as there are lanes, also where the row is one of a slab.
     c : ndarray, 1-D
         **Overwritten.** Must not overlap the others.
     """
     dtype, integer = a.dtype, types.intp
     signature = types.void(
-        integer, integer, integer, dtype, types.boolean, a, integer, integer, b, integer, c, integer
-    )
+        integer, integer, integer, dtype, types.boolean, a, integer, integer, b, integer, integer,
+        c, integer,
+    )  # fmt: skip
 
     def codegen(context, builder, signature, arguments):
-        m, n, k, alpha, is_new, _, row_step, step, _, ldb, _, ldc = arguments
-        a, b, c = (_data(context, builder, signature.args[i], arguments[i]) for i in (5, 8, 10))
+        m, n, k, alpha, is_new, _, row_step, step, _, ldb, last, _, ldc = arguments
+        a, b, c = (_data(context, builder, signature.args[i], arguments[i]) for i in (5, 8, 11))
         lanes = REGISTER // (dtype.bitwidth // 8)
         n_registers = builder.sdiv(builder.add(n, _int64(lanes - 1)), _int64(lanes))
         end = builder.append_basic_block("end")
@@ -324,7 +352,7 @@ def add_product(typingctx, m, n, k, alpha, is_new, a, row_step, step, b, ldb, c,
             for n_rows in (height, 1):
                 start = _rows_together(
                     vectors, n_rows, number, start, m, n, k, alpha, is_new, a, row_step, step, b,
-                    ldb, c, ldc,
+                    ldb, last, c, ldc,
                 )  # fmt: skip
             builder.branch(end)
         builder.position_at_end(end)
@@ -334,16 +362,13 @@ def add_product(typingctx, m, n, k, alpha, is_new, a, row_step, step, b, ldb, c,
 
 
 def _rows_together(
-    vectors, n_rows, n_registers, start, m, n, k, alpha, is_new, a, row_step, step, b, ldb, c, ldc
-):
+    vectors, n_rows, n_registers, start, m, n, k, alpha, is_new, a, row_step, step, b, ldb, last,
+    c, ldc,
+):  # fmt: skip
     """Emit the loop over so many rows of C at a time; return the first row that is left over."""
-    builder, lanes, rows = vectors.builder, vectors.lanes, range(n_rows)
-    columns = [_int64(register * lanes) for register in range(n_registers)]
-    there = [None] * (n_registers - 1)
-    there.append(vectors.lanes_below(builder.sub(n, columns[-1])))
-    everything = ir.Constant(there[-1].type, [1] * lanes)
-    nothing = ir.Constant(everything.type, None)
-    loaded = [builder.select(is_new, nothing, some or everything) for some in there]
+    builder, rows = vectors.builder, range(n_rows)
+    columns, counted = _columns_of(vectors, n_registers, n)
+    places = columns if n_registers == 1 else [*columns[:-1], last]
     factor = vectors.everywhere(alpha)
     n_times = builder.sdiv(builder.sub(m, start), _int64(n_rows))
     with cgutils.for_range(builder, n_times) as loop:
@@ -360,7 +385,7 @@ def _rows_together(
         right = vectors.element(b, place, ldb)
         right = [
             vectors.load(vectors.element(right, column), some)
-            for column, some in zip(columns, there, strict=True)
+            for column, some in zip(places, counted, strict=True)
         ]
         offset = builder.mul(place, step)
         new = []
@@ -379,19 +404,20 @@ def _rows_together(
         builder.cbranch(builder.icmp_signed("<", next_place, k), body, end)
         builder.position_at_end(end)
         for out, totals in zip(outs, new, strict=True):
-            for column, total, old, some in zip(columns, totals, loaded, there, strict=True):
-                pointer = vectors.element(out, column)
-                total = vectors.multiply_add(factor, total, vectors.load(pointer, old))
-                vectors.store(total, pointer, some)
+            olds = _row_of_result(vectors, is_new, out, columns, counted)
+            for column, total, old, some in zip(columns, totals, olds, counted, strict=True):
+                total = vectors.multiply_add(factor, total, old)
+                vectors.store(total, vectors.element(out, column), some)
     return builder.add(start, builder.mul(n_times, _int64(n_rows)))
 
 
 def _pack(m, n, factor, matrix, stride, slab):
     lanes = REGISTER // slab.itemsize
     width = -(-n // lanes) * lanes
+    columns = _places(n, lanes, n - lanes)
     for i in range(m):
-        slab[i * width : i * width + n] = factor * matrix[i * stride : i * stride + n]
-        slab[i * width + n : (i + 1) * width] = 0
+        slab[i * width : i * width + columns.size] = factor * matrix[i * stride + columns]
+        slab[i * width + columns.size : (i + 1) * width] = 0
 
 
 @python_version(_pack)
@@ -410,7 +436,9 @@ def pack(typingctx, m, n, factor, matrix, stride, slab):
     stride : int
         Distance between the starts of two rows, in elements.
     slab : ndarray, 1-D
-        **Overwritten**, with zeros after each row.
+        **Overwritten.** A row is as long as the fewest registers that hold it: several registers
+        end with the last columns, of which the last one but one holds some, too; a single one with
+        zeros.
     """
     dtype, integer = matrix.dtype, types.intp
     signature = types.void(integer, integer, dtype, matrix, integer, slab)
@@ -425,8 +453,12 @@ def pack(typingctx, m, n, factor, matrix, stride, slab):
         width = builder.mul(n_registers, lanes)
         with cgutils.for_range(builder, n_registers) as columns:
             column = builder.mul(columns.index, lanes)
-            some = vectors.lanes_below(builder.sub(n, column))
-            source_column = vectors.element(source, column)
+            # The last register begins where it can be filled.
+            latest = builder.sub(n, lanes)
+            latest = builder.select(builder.icmp_signed("<", latest, _int64(0)), _int64(0), latest)
+            begin = builder.select(builder.icmp_signed("<", column, latest), column, latest)
+            some = vectors.lanes_below(builder.sub(n, begin))
+            source_column = vectors.element(source, begin)
             target_column = vectors.element(target, column)
             with cgutils.for_range(builder, m) as rows:
                 x = vectors.load(vectors.element(source_column, rows.index, stride), some)

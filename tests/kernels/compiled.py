@@ -177,8 +177,8 @@ def product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
 
 
 @callable_from_python
-def add_product(m, n, k, alpha, is_new, a, row_step, step, b, ldb, c, ldc):
-    vectors.add_product(m, n, k, alpha, is_new, a, row_step, step, b, ldb, c, ldc)
+def add_product(m, n, k, alpha, is_new, a, row_step, step, b, ldb, last, c, ldc):
+    vectors.add_product(m, n, k, alpha, is_new, a, row_step, step, b, ldb, last, c, ldc)
 
 
 @callable_from_python

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fastmlp.kernels.products import room_size
+from fastmlp.kernels.products import FEW_ROWS, room_size
 from fastmlp.kernels.vectors import REGISTER
 from fastmlp.training import engine as engine_module
 from fastmlp.training.memory import aligned_empty
@@ -77,6 +77,15 @@ def test_full_matrices_of_middle_size(shape, trans_a, trans_b, dtype):
     assert_products(shape, (1.0,), trans_a, trans_b, dtype)
 
 
+@pytest.mark.skipif(REGISTER == 64, reason="BLAS has kernels for these")
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("trans_b", [False, True])
+@pytest.mark.parametrize("trans_a", [False, True])
+@pytest.mark.parametrize("shape", [(200, 10, 100), (100, 7, 33), (64, 2, 64), (20, 64, 64)])
+def test_small_matrices(shape, trans_a, trans_b, dtype):
+    assert_products(shape, (0.2, 1.0), trans_a, trans_b, dtype)
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_many_rows_of_a_transposed_matrix(dtype):
     # More than are turned at a time.
@@ -89,22 +98,28 @@ def test_many_rows_of_a_transposed_matrix(dtype):
 
 @pytest.mark.parametrize("trans_a", [False, True])
 def test_what_is_left_to_blas(trans_a):
-    # Too much work, too little, too few rows of A in memory, few columns; and what BLAS has kernels
-    # for.
-    cases = [
-        ((480, 480, 480), 1.0),
-        ((20, 20, 20), 0.1),
-        ((3, 300, 300), 0.1),
-        ((900, 1, 900), 1.0),
-    ]
+    # Too much work, too little, too few rows of A in memory.
+    cases = [((480, 480, 480), 1.0), ((16, 16, 16), 0.1), ((3, 300, 300), 0.1)]
     if REGISTER == 64:
-        cases.append(((100, 64, 100), 1.0))
+        # Few columns; and what BLAS has kernels for.
+        cases += [((900, 1, 900), 1.0), ((100, 64, 100), 1.0)]
     for shape, density in cases:
         shape = shape[::-1] if trans_a else shape
         A, B, C = matrices(*shape, density, np.float64)
         done, got = multiply(trans_a, False, 1, A, B, 1, C.copy())
         assert not done
         np.testing.assert_array_equal(got, C)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_few_rows_to_transpose_are_left_to_blas(dtype):
+    few = REGISTER // np.dtype(dtype).itemsize - 1
+    for depth, expected in [(few, False), (few + 1, True)]:
+        A, B, C = matrices(300, 500, depth, 1.0, dtype)
+        done, got = multiply(False, True, 1, A, B, 0, C.copy())
+        assert done == expected
+        if not done:
+            np.testing.assert_array_equal(got, C)
 
 
 # --------------------------------------------------------------------------------------
@@ -206,7 +221,7 @@ def test_large_layers_have_own_products(monkeypatch):
     monkeypatch.setattr("fastmlp.training.plan.IS_FAST", True)
     assert own_products((100,), 200)
     assert own_products((300, 300), 32)
-    assert not own_products((300, 300), 8)
+    assert not own_products((300, 300), FEW_ROWS - 1)
     assert not own_products((10, 10), 32)
     monkeypatch.setattr("fastmlp.training.plan.IS_FAST", False)
     assert not own_products((100,), 200)

@@ -20,13 +20,16 @@ def widths(dtype):
 
 
 def slab_of(B):
-    """B as the kernel wants it, with nan where its rows are longer than B's."""
-    lanes = lanes_of(B.dtype)
-    width = -(-B.shape[1] // lanes) * lanes
-    raw = np.full(len(B) * width + REGISTER, np.nan, B.dtype)
+    """B as the kernel wants it, with nan where a single register is wider."""
+    (n_rows, n_columns), lanes = B.shape, lanes_of(B.dtype)
+    width = -(-n_columns // lanes) * lanes
+    raw = np.full(n_rows * width + REGISTER, np.nan, B.dtype)
     start = -raw.ctypes.data % REGISTER // B.itemsize
-    slab = raw[start : start + len(B) * width]
-    slab.reshape(len(B), width)[:, : B.shape[1]] = B
+    slab = raw[start : start + n_rows * width]
+    rows = slab.reshape(n_rows, width)
+    rows[:, :n_columns] = B
+    if n_columns > lanes:
+        rows[:, -lanes:] = B[:, -lanes:]
     return slab
 
 
@@ -91,12 +94,26 @@ def test_add_product(depth, is_transposed, dtype):
             compiled.add_product(
                 n_rows, n_columns, depth, dtype(alpha), is_new,
                 (A.T if is_transposed else A).ravel(), 1 if is_transposed else depth,
-                n_rows if is_transposed else 1, flat_b, n_columns + 3, flat_c, n_columns + 2,
+                n_rows if is_transposed else 1, flat_b, n_columns + 3, n_columns - lanes, flat_c,
+                n_columns + 2,
             )  # fmt: skip
             got = np.append(flat_c, [np.nan, np.nan]).reshape(c.shape)
             tolerance = 4 * BITS * np.finfo(dtype).eps
             np.testing.assert_allclose(got[:, :n_columns], expected, tolerance, tolerance)
             assert np.isnan(got[:, n_columns:]).all()
+            # The same from a slab, to the last bit.
+            width = -(-n_columns // lanes) * lanes
+            again = np.full_like(c, np.nan)
+            if not is_new:
+                again[:] = c
+            again = again.reshape(-1)[: c.size - 2].copy()
+            compiled.add_product(
+                n_rows, n_columns, depth, dtype(alpha), is_new,
+                (A.T if is_transposed else A).ravel(), 1 if is_transposed else depth,
+                n_rows if is_transposed else 1, slab_of(B[:, :n_columns]), width, width - lanes,
+                again, n_columns + 2,
+            )  # fmt: skip
+            np.testing.assert_array_equal(again, flat_c)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -129,9 +146,8 @@ def test_pack(factor, dtype):
             5, n_columns, dtype(factor), matrix.reshape(-1)[: matrix.size - 4].copy(),
             n_columns + 4, slab,
         )  # fmt: skip
-        slab = slab.reshape(5, -1)
-        np.testing.assert_array_equal(slab[:, :n_columns], dtype(factor) * B)
-        np.testing.assert_array_equal(slab[:, n_columns:], 0)
+        expected = np.nan_to_num(slab_of(dtype(factor) * B))
+        np.testing.assert_array_equal(slab, expected)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
