@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -45,20 +44,28 @@ _TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
 @cache
-def _n_cores(processors: frozenset[int], topology: Path) -> int:
-    """Return how many cores some processors are; where that is not known, one each."""
-    cores = set()
-    for number in processors:
+def _cores_of(processors: frozenset[int], topology: Path) -> list[set[int]]:
+    """Return which processors are one core; where that is not known, each is one."""
+    cores: dict[str, set[int]] = {}
+    for number in sorted(processors):
         siblings = topology / f"cpu{number}" / "topology" / "thread_siblings_list"
         try:
-            cores.add(siblings.read_text())
+            name = siblings.read_text()
         except OSError:
-            cores.add(str(number))
+            name = str(number)
+        cores.setdefault(name, set()).add(number)
+    return list(cores.values())
+
+
+@cache
+def _n_cores(processors: frozenset[int], topology: Path) -> int:
+    """Return how many cores some processors are, as far as they may be used at once."""
+    n_cores = len(_cores_of(processors, topology))
     try:
         limit = cpu_count()
     except ValueError:  # LOKY_MAX_CPU_COUNT is no number
-        return len(cores)
-    return max(1, min(len(cores), limit))
+        return n_cores
+    return max(1, min(n_cores, limit))
 
 
 class _Shared:
@@ -196,34 +203,45 @@ def _free_control(controller: ThreadpoolController) -> None:
             kind.clear_controlling_thread(force=True)
 
 
-# Seconds for which a thread stays where it is before it looks where the first one has gone.
-_SECONDS_IN_PLACE = 0.02
-
-
-def _keep_apart(first: int, size: int) -> None:
-    """Ask the operating system not to run this thread on the processor of another one.
+def _shares_of_processors(size: int) -> list[set[int]]:
+    """Divide the processors that this thread may use among the members of a team.
 
     Threads that wait for each other at barriers must not take turns. Yet some systems run new
-    threads where their parent runs until that has been too much for long: virtual machines that
-    are to use few processors, for one.
+    threads where their parent runs until that has been too much for long, or move a thread beside
+    another one: virtual machines that are to use few processors, for one.
 
     Parameters
     ----------
-    first : int
-        Native number of the other thread.
     size : int
-        Threads of the team. More than there are processors must take turns anyway.
+        Members.
+
+    Returns
+    -------
+    list of set of int
+        For each member some whole cores. Empty where there are too few, or where the system cannot
+        tell.
     """
-    # Not on every system; and where it is not allowed, all is well, only slower.
+    cores: list[set[int]] = []
     with contextlib.suppress(Exception):
-        allowed = os.sched_getaffinity(first)
-        if size <= len(allowed):
-            fields = Path(f"/proc/self/task/{first}/stat").read_bytes().rpartition(b")")[2].split()
-            os.sched_setaffinity(0, allowed - {int(fields[_PROCESSOR])})
+        cores = _cores_of(frozenset(os.sched_getaffinity(0)), _TOPOLOGY)
+    bounds = [len(cores) * number // size for number in range(size + 1)]
+    shares = [set().union(*cores[bounds[i] : bounds[i + 1]]) for i in range(size)]
+    return shares if all(shares) else []
 
 
-# Which of the fields after the name, see proc(5).
-_PROCESSOR = 36
+@contextlib.contextmanager
+def _confined_to(processors: set[int]) -> Iterator[None]:
+    """Let this thread run on some of the processors that it may use, if the system permits."""
+    before = None
+    try:
+        with contextlib.suppress(Exception):
+            before = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, before & processors)
+        yield
+    finally:
+        if before is not None:
+            with contextlib.suppress(Exception):
+                os.sched_setaffinity(0, before)
 
 
 class ThreadTeam:
@@ -262,7 +280,7 @@ class ThreadTeam:
         ThreadTeam
             This team.
         """
-        self._first = threading.get_native_id()
+        self._shares = _shares_of_processors(self.size) if self.size > 1 else []
         for number in range(int(self._caller_works), self.size):
             tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
             self._tasks.append(tasks)
@@ -271,8 +289,6 @@ class ThreadTeam:
             )
             thread.start()
             self._threads.append(thread)
-            if number == 0 and thread.native_id is not None:
-                self._first = thread.native_id
         return self
 
     def __exit__(
@@ -299,18 +315,19 @@ class ThreadTeam:
         self._tasks, self._threads = [], []
 
     def _work(self, number: int, tasks: queue.SimpleQueue[Any]) -> None:
-        moved = -np.inf
-        while (function := tasks.get()) is not None:
-            try:
-                if number > 0 and time.perf_counter() - moved > _SECONDS_IN_PLACE:
-                    _keep_apart(self._first, self.size)
-                    moved = time.perf_counter()
-                function(number)
-            except BaseException as error:  # noqa: BLE001  # raised again by the caller of `run`
-                self.barrier[16] = 1
-                self._done.put(error)
-            else:
-                self._done.put(None)
+        with self._in_place(number):
+            while (function := tasks.get()) is not None:
+                try:
+                    function(number)
+                except BaseException as error:  # noqa: BLE001  # raised again by `run`'s caller
+                    self.barrier[16] = 1
+                    self._done.put(error)
+                else:
+                    self._done.put(None)
+
+    def _in_place(self, number: int) -> contextlib.AbstractContextManager[None]:
+        """Keep this thread where no other member runs."""
+        return _confined_to(self._shares[number]) if self._shares else contextlib.nullcontext()
 
     def run(self, function: Callable[[int], None], *, ends_together: bool = False) -> None:
         """Call ``function(number)`` in every thread and wait until all have returned.
@@ -339,7 +356,8 @@ class ThreadTeam:
                 tasks.put(function)
             self._n_running += len(self._tasks)
             if self._caller_works:
-                function(0)
+                with self._in_place(0):
+                    function(0)
                 if ends_together and not self.barrier[16]:
                     return
             errors = [

@@ -1,5 +1,6 @@
 """The team of threads, the budget it is drawn from, and BLAS's own threads."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -156,27 +157,31 @@ def test_threads_do_not_keep_the_process_alive():
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
 @pytest.mark.parametrize("caller_works", [True, False])
-def test_members_keep_away_from_the_first_ones_processor(caller_works, monkeypatch):
-    mine, first, calls = os.sched_getaffinity(0), [], []
-    keep_apart = threads._keep_apart
-
-    def noted(other, size):
-        first.append(other)
-        keep_apart(other, size)
-
-    def look(number):
-        calls.append((number, os.sched_getaffinity(0), threading.get_native_id()))
-
-    monkeypatch.setattr(threads, "_keep_apart", noted)
-    monkeypatch.setattr(threads, "_SECONDS_IN_PLACE", 1e9)
+def test_members_have_processors_of_their_own(caller_works):
+    mine, seen = os.sched_getaffinity(0), {}
     with ThreadTeam(2, caller_works=caller_works) as team:
-        team.run(look)
-        team.run(look)  # within moments: nobody looks again
-    (_, zero, thread), (_, one, _) = sorted(calls)[0], sorted(calls)[-1]
-    assert first == [thread]
-    assert zero == mine == os.sched_getaffinity(0)
-    assert one < mine if len(mine) > 1 else one == mine
-    assert len(one) == max(1, len(mine) - 1)
+        team.run(lambda number: seen.update({number: os.sched_getaffinity(0)}))
+        assert os.sched_getaffinity(0) == mine
+        with contextlib.suppress(ZeroDivisionError):
+            team.run(lambda number: 1 // number)
+    assert os.sched_getaffinity(0) == mine
+    assert seen[0] | seen[1] == mine
+    if available_cores() > 1:
+        assert not seen[0] & seen[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
+def test_cores_are_not_divided(tmp_path, monkeypatch):
+    # Two processors each, the second of which has a number far from the first one's.
+    for number in range(6):
+        topology = tmp_path / f"cpu{number}" / "topology"
+        topology.mkdir(parents=True)
+        (topology / "thread_siblings_list").write_text(f"{number % 3},{number % 3 + 3}\n")
+    monkeypatch.setattr(threads, "_TOPOLOGY", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    assert threads._shares_of_processors(2) == [{0, 3}, {1, 4, 2, 5}]
+    assert threads._shares_of_processors(3) == [{0, 3}, {1, 4}, {2, 5}]
+    assert threads._shares_of_processors(4) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
