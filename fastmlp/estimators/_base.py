@@ -341,7 +341,7 @@ class BaseMLP(
         Weights may be finite, and so large that nothing can be predicted with them.
         """
         look = look_at(self._layout, self._params, samples.X, samples.targets)
-        if not np.isfinite(look.values[-1]).all():
+        if not np.isfinite(look.outputs).all():
             raise DivergenceError
         return look
 

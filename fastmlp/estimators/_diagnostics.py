@@ -25,11 +25,12 @@ Floats = NDArray[Any]
 
 # Rows that are looked at, at most.
 _MAX_ROWS = 256
+# Bytes that may be taken for some of these rows at a time.
+_PIECE_BYTES, _PIECE_ROWS = 32 * 1024, 16
 # Fewer rows may all lie on one side of a unit, and fewer epochs are not meant to end in a model.
 _MIN_ROWS, _MIN_EPOCHS = 10, 5
-# Saturated is what lies within this share of an activation's range of one of its limits.
-_NEAR = 0.005
-_LIMITS = {"logistic": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+# Saturated is what lies beyond these, less than 1/200 of an activation's range from its limits.
+_LIMITS = {"logistic": (0.005, 0.995), "tanh": (-0.99, 0.99)}
 _MOST_VALUES, _MOST_UNITS = 0.8, 0.5
 # Two dead units of three are nothing unusual in a network for the eye.
 _MANY_UNITS = 4
@@ -63,17 +64,26 @@ class Look(NamedTuple):
 
     Attributes
     ----------
-    X : ndarray or CSR array of shape (n_rows, n_features)
-        Their inputs.
+    X : ndarray or CSR array of shape (n_samples, n_features)
+        The inputs of all samples.
+    rows : ndarray of int64, shape (n_rows,)
+        Which of them were looked at.
     targets : ndarray of shape (n_rows, n_targets)
-        What they were trained towards.
-    values : list of ndarray of shape (n_rows, n_units)
-        Activations of each layer, outputs last.
+        What these were trained towards.
+    share_at_limits : float
+        How many of the first hidden layer's activations are at their limits, if they have any.
+    largest : list of ndarray of shape (n_units,)
+        Of each hidden layer, the largest activation of each unit.
+    outputs : ndarray of shape (n_rows, n_outputs)
+        The network's outputs.
     """
 
     X: Any
+    rows: NDArray[np.int64]
     targets: Floats
-    values: list[Floats]
+    share_at_limits: float
+    largest: list[Floats]
+    outputs: Floats
 
 
 def look_at(layout: NetworkLayout, params: Floats, X: Any, targets: Floats) -> Look:
@@ -93,14 +103,31 @@ def look_at(layout: NetworkLayout, params: Floats, X: Any, targets: Floats) -> L
     Returns
     -------
     Look
-        Of at most 256 of them.
+        At no more than 256 of them.
     """
     n_samples = X.shape[0]
-    if n_samples > _MAX_ROWS:
-        # From all over them: they may be sorted.
-        rows = np.arange(_MAX_ROWS) * n_samples // _MAX_ROWS
-        X, targets = X[rows], targets[rows]
-    return Look(X, targets, layer_values(layout, params, X))
+    n_rows = min(n_samples, _MAX_ROWS)
+    # From all over them: they may be sorted.
+    rows = np.arange(n_rows) * n_samples // n_rows
+    low, high = _LIMITS.get(str(layout.activations[0]), (-np.inf, np.inf))
+    n_at_limits, maxima, outputs = 0, [], []
+    # A few at a time: this is when a fit takes no memory for batches, and it should not take more.
+    step = max(_PIECE_BYTES // (sum(layout.units) * params.itemsize), _PIECE_ROWS)
+    for begin in range(0, n_rows, step):
+        *hidden, some_outputs = layer_values(layout, params, X[rows[begin : begin + step]])
+        if hidden:
+            first = hidden[0]
+            n_at_limits += int(np.count_nonzero((first < low) | (first > high)))
+        maxima.append([values.max(axis=0) for values in hidden])
+        outputs.append(some_outputs)
+    return Look(
+        X,
+        rows,
+        targets[rows],
+        n_at_limits / (n_rows * layout.units[1]),
+        [np.max(layer, axis=0) for layer in zip(*maxima, strict=True)],
+        np.concatenate(outputs),
+    )
 
 
 def warn_of_findings(activations: tuple[Any, ...], look: Look, n_iter: int) -> None:
@@ -115,7 +142,7 @@ def warn_of_findings(activations: tuple[Any, ...], look: Look, n_iter: int) -> N
     n_iter : int
         Epochs of the fit. After very few nothing is said.
     """
-    if n_iter < _MIN_EPOCHS or look.X.shape[0] < _MIN_ROWS:
+    if n_iter < _MIN_EPOCHS or look.rows.size < _MIN_ROWS:
         return
     # What overflows here is no finding, and nothing to bother the user with.
     with np.errstate(all="ignore"):
@@ -127,26 +154,21 @@ def _findings(
     activations: tuple[Any, ...], look: Look
 ) -> Iterator[tuple[type[TrainingWarning], str]]:
     """Yield categories and messages: what was seen and what to do about it."""
-    *hidden, outputs = look.values
-    for layer, values in enumerate(hidden):
-        name = activations[layer]
-        if layer == 0 and isinstance(name, str) and name in _LIMITS:
-            yield from _saturation(name, values, look.X)
-        if name == "relu":
-            yield from _dead_units(layer, values)
-    yield from _constant_predictions(outputs, look.targets)
+    if look.largest and look.share_at_limits > _MOST_VALUES:
+        yield from _saturation(activations[0], look.share_at_limits, look.X[look.rows])
+    for layer, largest in enumerate(look.largest):
+        if activations[layer] == "relu":
+            yield from _dead_units(layer, largest, look.rows.size)
+    yield from _constant_predictions(look.outputs, look.targets)
 
 
 def _saturation(
-    activation: str, values: Floats, X: Any
+    activation: str, share: float, X: Any
 ) -> Iterator[tuple[type[TrainingWarning], str]]:
-    low, high = _LIMITS[activation]
-    margin = _NEAR * (high - low)
-    share = np.mean((values < low + margin) | (values > high - margin))
     squares = X.multiply(X) if not isinstance(X, np.ndarray) else X * X
     sizes = np.sqrt(np.asarray(squares.mean(axis=0)).ravel())
     largest = int(sizes.argmax())
-    if share > _MOST_VALUES and sizes[largest] > _LARGE_FEATURE:
+    if sizes[largest] > _LARGE_FEATURE:
         message = (
             f"{share:.0%} of the first hidden layer's activations ({activation}) are at their "
             "limits, where next to nothing can be learned, because the features are not scaled: "
@@ -156,12 +178,14 @@ def _saturation(
         yield SaturationWarning, message
 
 
-def _dead_units(layer: int, values: Floats) -> Iterator[tuple[type[TrainingWarning], str]]:
-    is_dead = values.max(axis=0) <= 0
+def _dead_units(
+    layer: int, largest: Floats, n_rows: int
+) -> Iterator[tuple[type[TrainingWarning], str]]:
+    is_dead = largest <= 0
     if is_dead.mean() > _MOST_UNITS and is_dead.sum() >= _MANY_UNITS:
         message = (
             f"{is_dead.sum()} of the {is_dead.size} units of hidden layer {layer} are zero for "
-            f"each of the {len(values)} training samples looked at: these rectified units (relu) "
+            f"each of the {n_rows} training samples looked at: these rectified units (relu) "
             "are dead and can learn no more. Lower learning_rate_init, scale the features "
             "(StandardScaler), or take activation='leaky_relu'."
         )

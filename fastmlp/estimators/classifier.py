@@ -371,6 +371,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return bool(self._label_binarizer.y_type_.startswith("multilabel"))
 
     def _encode_targets(self, y: Any, dtype: np.dtype[Any]) -> Floats:
+        n_labels = len(self.classes_)
+        if self._is_multilabel and isinstance(y, np.ndarray) and y.shape[1:] == (n_labels,):
+            # The binarizer gives the same, by way of two more arrays of that size.
+            return y.astype(dtype)
         if self._is_multilabel or (self.n_outputs_ > 1 and self.loss not in ("log_loss", "focal")):
             return np.asarray(self._label_binarizer.transform(y), dtype)
         # The index of the class: nothing of the size of samples times classes is ever built.

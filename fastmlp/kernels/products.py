@@ -42,8 +42,8 @@ _PRODUCT = Interface(
 call_product = _PRODUCT.caller("Call `product`.")
 
 _SLAB_BYTES = BITS * MAX_REGISTERS * REGISTER
-# Stays in a second-level cache, beside some rows of C.
-_TURNED_BYTES = 256 * 1024
+# Elements of A that are turned at a time. They stay in a second-level cache, beside some rows of C.
+_MOST_TURNED = 16 * 1024
 # One row in so many is looked at, to estimate how many zeros there are.
 _SAMPLED = 8
 # Multiply-adds of the largest product below which none of a network's is worth the compilation.
@@ -81,8 +81,8 @@ def room_size(n_rows: int, n_columns: int, dtype: DTypeLike) -> int:
     """
     itemsize = np.dtype(dtype).itemsize
     lanes = REGISTER // itemsize
-    row, n_turned = -(-n_rows // lanes) * REGISTER, -(-n_columns // lanes) * lanes
-    return (_SLAB_BYTES + max(row * lanes, min(row * n_turned, _TURNED_BYTES))) // itemsize
+    row, n_turned = -(-n_rows // lanes) * lanes, -(-n_columns // lanes) * lanes
+    return _SLAB_BYTES // itemsize + max(row * lanes, min(row * n_turned, _MOST_TURNED))
 
 
 @_PRODUCT.function

@@ -89,7 +89,8 @@ def run_samples(
     if is_dense:
         for part in range(thread, team.n_parts, team.size):
             _move_columns(layers, params, scratch, team.n_parts, part, np.bool_(False))
-        _load_block(network, data, order, begin, last, np.int64(0), scratch, thread, is_last)
+    if is_dense and is_last:
+        _load_block(network, data, order, begin, last, np.int64(0), scratch)
     # Nobody writes what others still read, nor reads what they have yet to write.
     if not wait_for_all(team.size, team.barrier):
         return
@@ -100,9 +101,8 @@ def run_samples(
             # By columns of the weights, which each thread both updates and uses.
             for part in range(thread, team.n_parts, team.size):
                 _update_and_forward_block(
-                    network, n_before, stop - begin, half, scratch, workspace, team.n_parts, part,
-                    thread,
-                )  # fmt: skip
+                    network, n_before, stop - begin, half, scratch, workspace, team.n_parts, part
+                )
             if not wait_for_all(team.size, team.barrier):
                 return
         if thread == 0:
@@ -128,16 +128,15 @@ def run_samples(
                 _multiply(scratch.columns, number(scale))
                 _multiply(scratch.errors, number(scale))
                 scale = 1.0
-        if is_dense:
-            _load_block(network, data, order, stop, last, 1 - half, scratch, thread, is_last)
+        # Meanwhile, where there is somebody else.
+        if is_dense and is_last:
+            _load_block(network, data, order, stop, last, 1 - half, scratch)
         if not wait_for_all(team.size, team.barrier):
             return
         begin, half, n_before = stop, 1 - half, stop - begin
     if is_dense:
         for part in range(thread, team.n_parts, team.size):
-            _update_block(
-                network, n_before, 1 - half, scratch, workspace, team.n_parts, part, thread
-            )
+            _update_block(network, n_before, 1 - half, scratch, workspace, team.n_parts, part)
             _move_columns(layers, params, scratch, team.n_parts, part, np.bool_(True))
         if not wait_for_all(team.size, team.barrier):
             return
@@ -222,17 +221,17 @@ def _multiply(x, factor):
 
 
 @kernel
-def _load_block(network, data, order, begin, last, half, scratch, thread, multiplies):
-    """Gather the inputs of a block of dense samples, and multiply each by each if asked to."""
+def _load_block(network, data, order, begin, last, half, scratch):
+    """Gather the inputs of a block of dense samples, and multiply each by each."""
     n_features, dtype = network.layers[0, UNITS], scratch.inputs.dtype
     n_rows = min(BLOCK, last - begin)
-    inputs = _block_inputs(scratch, half, n_features, thread)
+    inputs = _block_inputs(scratch, half, n_features)
     for i in range(n_rows):
         source = view(data.X, order[begin + i] * n_features, n_features)
         out = view(inputs, i * n_features, n_features)
         for j in range(n_features):
             out[j] = source[j]
-    if multiplies and n_rows > 0:
+    if n_rows > 0:
         one, zero = dtype.type(1), dtype.type(0)
         products = view(scratch.products, half * BLOCK * BLOCK, BLOCK * BLOCK)
         gemm(
@@ -242,10 +241,10 @@ def _load_block(network, data, order, begin, last, half, scratch, thread, multip
 
 
 @view_kernel
-def _block_inputs(scratch, half, n_features, thread):
-    """Return a thread's copy of the inputs of one of two blocks."""
+def _block_inputs(scratch, half, n_features):
+    """Return the inputs of one of two blocks."""
     size = BLOCK * n_features
-    return view(scratch.inputs, (2 * thread + half) * size, size)
+    return view(scratch.inputs, half * size, size)
 
 
 @inlined_kernel
@@ -274,7 +273,7 @@ def _move_columns(layers, params, scratch, n_parts, part, goes_back):
 
 
 @kernel
-def _update_block(network, n_rows, half, scratch, workspace, n_parts, part, thread):
+def _update_block(network, n_rows, half, scratch, workspace, n_parts, part):
     """Subtract a whole block of steps from the first layer's weights: ``V -= X' E``."""
     n_features, width = network.layers[0, UNITS], network.layers[1, UNITS]
     column, n_columns = _columns(width, n_parts, part)
@@ -282,7 +281,7 @@ def _update_block(network, n_rows, half, scratch, workspace, n_parts, part, thre
     if n_columns > 0:
         matrix_product(
             network.product, True, False, n_features, n_columns, n_rows,
-            -one, _block_inputs(scratch, half, n_features, thread), n_features,
+            -one, _block_inputs(scratch, half, n_features), n_features,
             view(scratch.errors, column, BLOCK * width - column), width,
             one, view(scratch.columns, n_features * column, n_features * n_columns), n_columns,
             workspace.room,
@@ -290,19 +289,17 @@ def _update_block(network, n_rows, half, scratch, workspace, n_parts, part, thre
 
 
 @kernel
-def _update_and_forward_block(
-    network, n_before, n_rows, half, scratch, workspace, n_parts, part, thread
-):
+def _update_and_forward_block(network, n_before, n_rows, half, scratch, workspace, n_parts, part):
     """Apply the steps of the block before, if any, and compute ``X V`` of this one."""
     if n_before > 0:
-        _update_block(network, n_before, 1 - half, scratch, workspace, n_parts, part, thread)
+        _update_block(network, n_before, 1 - half, scratch, workspace, n_parts, part)
     n_features, width = network.layers[0, UNITS], network.layers[1, UNITS]
     column, n_columns = _columns(width, n_parts, part)
     one, zero = scratch.columns.dtype.type(1), scratch.columns.dtype.type(0)
     if n_columns > 0:
         matrix_product(
             network.product, False, False, n_rows, n_columns, n_features,
-            one, _block_inputs(scratch, half, n_features, thread), n_features,
+            one, _block_inputs(scratch, half, n_features), n_features,
             view(scratch.columns, n_features * column, n_features * n_columns), n_columns,
             zero, view(scratch.starts, BLOCK * column, n_rows * n_columns), n_columns,
             workspace.room,

@@ -156,8 +156,8 @@ class Scratch(NamedTuple):
 
     Attributes
     ----------
-    inputs : ndarray of shape (n_threads * 2 * BLOCK * n_features,) or (0,)
-        Dense inputs of a block, and of the next, for each thread.
+    inputs : ndarray of shape (2 * BLOCK * n_features,) or (0,)
+        Dense inputs of a block, and of the next.
     columns : ndarray of shape (n_features * units of the first layer,) or (0,)
         Weights of the first layer: each thread's columns as a matrix of their own.
     products : ndarray of shape (2 * BLOCK * BLOCK,)

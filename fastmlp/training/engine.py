@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -179,9 +180,6 @@ class Engine:
             0 if max_grad_norm is None else sum_of_squares.address(params.dtype),
         )
         self._correct, self._hyper, self._count = row.correct, hyper, optimizer.count
-        self._batch_starts = np.arange(0, self.n_samples, batch_size)
-        self._steps = np.arange(1, self.n_batches + 1)
-        self._totals = np.diff(np.append(self._batch_starts, self.n_samples)).astype(np.float64)
         self._n_jobs = n_jobs
         # run_samples shrinks the weights lazily, which must not leave next to nothing of them.
         weights = data.sample_weight[data.sample_weight > 0]
@@ -201,7 +199,7 @@ class Engine:
             )
         self._room_size = 0
         if own_products:
-            n_rows = max(self._plan.capacity, BLOCK)
+            n_rows = max(self._plan.capacity // self._plan.n_shards, BLOCK)
             self._room_size = room_size(n_rows, max(layout.units[:-1]), params.dtype)
         self._network = layout.for_kernels(
             params.dtype, is_narrow=self._plan.is_narrow, own_products=own_products
@@ -238,9 +236,7 @@ class Engine:
             dtype = self.params.dtype
             if self._may_run_samples:
                 is_dense = self._data.indptr.size == 0
-                self._scratch = make_scratch(
-                    self._layout, dtype, is_dense=is_dense, n_threads=n_threads
-                )
+                self._scratch = make_scratch(self._layout, dtype, is_dense=is_dense)
             n_parts = max(n_threads, parts_of_work(self._n_jobs, self._useful_threads))
             size = 0
             if self._plan.shares_layers and n_parts > 1:
@@ -398,6 +394,13 @@ class Engine:
         loss = self.run_epoch(order, True, np.ones(1))
         return loss, self._workspace.gradients[: self.params.size]
 
+    @cached_property
+    def _totals(self) -> Floats:
+        """Samples in each batch, where all weigh 1."""
+        totals = np.full(self.n_batches, self._batch_size, np.float64)
+        totals[-1] = self.n_samples - (self.n_batches - 1) * self._batch_size
+        return totals
+
     def _no_losses(self) -> Floats:
         """Return a row of zeros for each shard and each part: a cache line of its own."""
         losses = aligned_empty((self._plan.n_shards + self._team.n_parts, 8), np.float64)
@@ -422,12 +425,13 @@ class Engine:
         self, order: NDArray[np.int64], in_order: bool, rates: Floats, noise: int, losses: Floats
     ) -> None:
         """Run all batches, in calls short enough for a signal to be noticed between them."""
-        totals, steps = self._totals, self._steps
         if self._data.sample_weight.size:
             weights = self._data.sample_weight.astype(np.float64)[order]
-            totals = np.add.reduceat(weights, self._batch_starts)
+            totals = np.add.reduceat(weights, np.arange(0, self.n_samples, self._batch_size))
             # A batch without weight is no step; the first may be one.
             steps = np.maximum(np.cumsum(totals > 0), 1)
+        else:
+            totals, steps = self._totals, np.arange(1, self.n_batches + 1)
         rates = self._corrected(rates, steps)
         first, seconds = 0, 0.0
         while first < self.n_batches:

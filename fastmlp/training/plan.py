@@ -278,9 +278,7 @@ def make_workspace(
     )
 
 
-def make_scratch(
-    layout: NetworkLayout, dtype: DTypeLike, *, is_dense: bool, n_threads: int
-) -> Scratch:
+def make_scratch(layout: NetworkLayout, dtype: DTypeLike, *, is_dense: bool) -> Scratch:
     """Allocate what descent by single samples needs besides a workspace.
 
     Parameters
@@ -291,8 +289,6 @@ def make_scratch(
         The compute dtype.
     is_dense : bool
         Whether inputs are dense.
-    n_threads : int
-        Threads that share them.
 
     Returns
     -------
@@ -301,7 +297,7 @@ def make_scratch(
     """
     n_features, width = layout.units[:2]
     return Scratch(
-        inputs=aligned_empty(n_threads * 2 * BLOCK * n_features * is_dense, dtype),
+        inputs=aligned_empty(2 * BLOCK * n_features * is_dense, dtype),
         columns=aligned_empty(n_features * width * is_dense, dtype),
         products=aligned_empty(2 * BLOCK * BLOCK, dtype),
         starts=aligned_empty(BLOCK * width, dtype),
