@@ -150,7 +150,9 @@ def bench_optimizer(benchmark: Any, name: str, dtype: str) -> None:
 @pytest.mark.parametrize("by", ["BLAS", "fastmlp"])
 @pytest.mark.parametrize("density", [1.0, 0.5, 0.25])
 @pytest.mark.parametrize("name", ["forward", "weights", "inputs"])
-@pytest.mark.parametrize("shape", [(N_ROWS, FAN_IN, FAN_OUT), (32, 256, 256), (100, 392, 100)])
+@pytest.mark.parametrize(
+    "shape", [(N_ROWS, FAN_IN, FAN_OUT), (32, 256, 256), (100, 392, 100), (64, 64, 64)]
+)
 def bench_layer(
     benchmark: Any, shape: tuple[int, int, int], name: str, density: float, by: str, dtype: str
 ) -> None:

@@ -1,4 +1,4 @@
-r"""Matrix products that are faster than BLAS's: with many zeros, and of middle size.
+r"""Matrix products that are faster than BLAS's: with many zeros, or not large.
 
 *Zeros.* A zero of A adds nothing to :math:`A B`: half the pixels of an image, all units that ReLU
 switched off. BLAS multiplies by it all the same. Here the elements of a row of A that are not 0 are
@@ -7,9 +7,9 @@ A is full, as fast where a third of it is 0, and the faster the less there is in
 take turns on a *slab* of B that fits the first-level cache: 64 rows, as wide as some vector
 registers, packed without gaps. A transposed A is turned first, some rows of it at a time.
 
-*Middle size.* For a few dozen samples, BLAS spends as long on bringing its operands into the form
-that it likes as on their product. Here A is read where it is, and so is B, unless its rows lie far
-apart or must become columns.
+*Middle size, and small ones.* For a few dozen samples, BLAS spends as long on bringing its operands
+into the form that it likes as on their product. Here A is read where it is, and so is B, unless its
+rows lie far apart or must become columns, or there are many rows of A to make up for it.
 """
 
 from __future__ import annotations
