@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fastmlp.estimators._warnings import warn
 from fastmlp.training.layer_values import layer_values
 from fastmlp.training.network import NetworkLayout
+from fastmlp.training.threads import single_threaded_blas
 
 __all__ = [
     "ConstantPredictionWarning", "DeadUnitsWarning", "Look", "SaturationWarning", "TrainingWarning",
@@ -31,6 +32,7 @@ _PIECE_BYTES, _PIECE_ROWS = 32 * 1024, 16
 _MIN_ROWS, _MIN_EPOCHS = 10, 5
 # Saturated is what lies beyond these, less than 1/200 of an activation's range from its limits.
 _LIMITS = {"logistic": (0.005, 0.995), "tanh": (-0.99, 0.99)}
+_NO_LIMITS = (-np.inf, np.inf)
 _MOST_VALUES, _MOST_UNITS = 0.8, 0.5
 # Two dead units of three are nothing unusual in a network for the eye.
 _MANY_UNITS = 4
@@ -109,17 +111,20 @@ def look_at(layout: NetworkLayout, params: Floats, X: Any, targets: Floats) -> L
     n_rows = min(n_samples, _MAX_ROWS)
     # From all over them: they may be sorted.
     rows = np.arange(n_rows) * n_samples // n_rows
-    low, high = _LIMITS.get(str(layout.activations[0]), (-np.inf, np.inf))
+    name = layout.activations[0]
+    # A function of the user's may have the name of a built-in one.
+    low, high = _LIMITS.get(name, _NO_LIMITS) if isinstance(name, str) else _NO_LIMITS
     n_at_limits, maxima, outputs = 0, [], []
     # A few at a time: this is when a fit takes no memory for batches, and it should not take more.
     step = max(_PIECE_BYTES // (sum(layout.units) * params.itemsize), _PIECE_ROWS)
-    for begin in range(0, n_rows, step):
-        *hidden, some_outputs = layer_values(layout, params, X[rows[begin : begin + step]])
-        if hidden:
-            first = hidden[0]
-            n_at_limits += int(np.count_nonzero((first < low) | (first > high)))
-        maxima.append([values.max(axis=0) for values in hidden])
-        outputs.append(some_outputs)
+    with single_threaded_blas(), np.errstate(all="ignore"):
+        for begin in range(0, n_rows, step):
+            *hidden, some_outputs = layer_values(layout, params, X[rows[begin : begin + step]])
+            if hidden:
+                first = hidden[0]
+                n_at_limits += int(np.count_nonzero((first < low) | (first > high)))
+            maxima.append([values.max(axis=0) for values in hidden])
+            outputs.append(some_outputs)
     return Look(
         X,
         rows,

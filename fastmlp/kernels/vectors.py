@@ -201,7 +201,8 @@ def add_product_of_nonzeros(typingctx, m, n, k, is_new, a, lda, slab, c, ldc):
     lda, ldc : int
         Distance between the starts of two rows, in elements.
     slab : ndarray, 1-D
-        B as `pack` leaves it; begins with a cache line.
+        B as `pack` leaves it, but for what follows a row in a single register, which does not
+        matter; begins with a cache line.
     c : ndarray, 1-D
         **Overwritten.** Must not overlap the others.
     """

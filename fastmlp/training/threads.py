@@ -229,19 +229,10 @@ def _shares_of_processors(size: int) -> list[set[int]]:
     return shares if all(shares) else []
 
 
-@contextlib.contextmanager
-def _confined_to(processors: set[int]) -> Iterator[None]:
-    """Let this thread run on some of the processors that it may use, if the system permits."""
-    before = None
-    try:
-        with contextlib.suppress(Exception):
-            before = os.sched_getaffinity(0)
-            os.sched_setaffinity(0, before & processors)
-        yield
-    finally:
-        if before is not None:
-            with contextlib.suppress(Exception):
-                os.sched_setaffinity(0, before)
+def _move_to(processors: set[int]) -> None:
+    """Let this thread run on some processors only, if the system permits."""
+    with contextlib.suppress(Exception):
+        os.sched_setaffinity(0, processors)
 
 
 class ThreadTeam:
@@ -271,6 +262,9 @@ class ThreadTeam:
         self._tasks: list[queue.SimpleQueue[Any]] = []
         self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._n_running = 0
+        self._shares: list[set[int]] = []
+        # Where the caller might run before it took its share; empty while it has not.
+        self._before: set[int] = set()
 
     def __enter__(self) -> ThreadTeam:
         """Start the threads.
@@ -304,6 +298,7 @@ class ThreadTeam:
         kind, error, traceback
             Ignored.
         """
+        self._give_back_share()
         self._close()
 
     def _close(self) -> None:
@@ -315,19 +310,28 @@ class ThreadTeam:
         self._tasks, self._threads = [], []
 
     def _work(self, number: int, tasks: queue.SimpleQueue[Any]) -> None:
-        with self._in_place(number):
-            while (function := tasks.get()) is not None:
-                try:
-                    function(number)
-                except BaseException as error:  # noqa: BLE001  # raised again by `run`'s caller
-                    self.barrier[16] = 1
-                    self._done.put(error)
-                else:
-                    self._done.put(None)
+        if self._shares:
+            _move_to(self._shares[number])
+        while (function := tasks.get()) is not None:
+            try:
+                function(number)
+            except BaseException as error:  # noqa: BLE001  # raised again by the caller of `run`
+                self.barrier[16] = 1
+                self._done.put(error)
+            else:
+                self._done.put(None)
 
-    def _in_place(self, number: int) -> contextlib.AbstractContextManager[None]:
-        """Keep this thread where no other member runs."""
-        return _confined_to(self._shares[number]) if self._shares else contextlib.nullcontext()
+    def _take_share(self) -> None:
+        """Confine the caller to its share of the processors."""
+        if self._shares:
+            self._before = os.sched_getaffinity(0)
+            _move_to(self._shares[0] & self._before)
+
+    def _give_back_share(self) -> None:
+        """Undo that; more than once does no harm, as after an interrupt in the middle of it."""
+        if self._before:
+            _move_to(self._before)
+            self._before = set()
 
     def run(self, function: Callable[[int], None], *, ends_together: bool = False) -> None:
         """Call ``function(number)`` in every thread and wait until all have returned.
@@ -356,8 +360,11 @@ class ThreadTeam:
                 tasks.put(function)
             self._n_running += len(self._tasks)
             if self._caller_works:
-                with self._in_place(0):
+                try:
+                    self._take_share()
                     function(0)
+                finally:
+                    self._give_back_share()
                 if ends_together and not self.barrier[16]:
                     return
             errors = [
@@ -368,6 +375,7 @@ class ThreadTeam:
             # An interrupt: the others must not wait for a caller whose turn has not come, nor
             # finish a long batch. Nor may they go on writing once this has been raised.
             self.barrier[16] = 1
+            self._give_back_share()
             self._close()
             raise
         if errors:

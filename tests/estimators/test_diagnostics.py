@@ -1,5 +1,6 @@
 """Named warnings for fits that end without an error but learn little."""
 
+import math
 import pickle
 import warnings
 from itertools import pairwise
@@ -11,7 +12,8 @@ from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.preprocessing import StandardScaler
 
 import fastmlp
-from fastmlp import MLPClassifier, MLPRegressor, TrainingWarning
+from fastmlp import CustomActivation, MLPClassifier, MLPRegressor, TrainingWarning
+from fastmlp.estimators import _diagnostics
 from fastmlp.estimators._diagnostics import (
     ConstantPredictionWarning,
     DeadUnitsWarning,
@@ -69,6 +71,23 @@ def test_saturation_without_large_features_is_what_was_learned():
     assert training_warnings(model, X, y) == []
 
 
+def tanh(z):
+    return 1.7159 * math.tanh(2.0 / 3.0 * z)
+
+
+def tanh_derivative(z):
+    return 1.7159 * 2.0 / 3.0 * (1.0 - math.tanh(2.0 / 3.0 * z) ** 2)
+
+
+def test_a_function_called_tanh_has_no_known_limits():
+    X, y = load_wine(return_X_y=True)
+    model = MLPClassifier(activation="tanh", max_iter=30, random_state=0)
+    assert [one.category for one in training_warnings(model, X, y)] != []
+    model.set_params(activation=CustomActivation(tanh, tanh_derivative))
+    found = training_warnings(model, X, y)
+    assert SaturationWarning not in {warning.category for warning in found}
+
+
 def with_dead_units(n_dead, layer, **options):
     """A model, some of whose units are dead from the start."""
     sizes = [5, 6, 6, 1]
@@ -112,9 +131,12 @@ def test_constant_predictions(task):
         assert training_warnings(model, X, np.full(len(y), 3.0)) == []
 
 
-def test_looks_at_rows_from_all_over_the_training_samples():
-    # The first half of the samples leaves two thirds of the units at zero; the second does not.
-    X = np.repeat([[-1.0], [1.0]], 2000, axis=0)
+@pytest.mark.parametrize("piece_bytes", [0, 10**9])
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_looks_at_rows_from_all_over_the_training_samples(sign, piece_bytes, monkeypatch):
+    monkeypatch.setattr(_diagnostics, "_PIECE_BYTES", piece_bytes)
+    # One half of the samples leaves all units at zero; the other does not.
+    X = sign * np.repeat([[-1.0], [1.0]], 2000, axis=0)
     weights = [np.ones((1, 6)), np.ones((6, 1))], [np.zeros(6), np.zeros(1)]
     model = MLPRegressor(
         hidden_layer_sizes=(6,), weight_init=weights, max_iter=6, learning_rate_init=1e-9

@@ -6,8 +6,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fastmlp.kernels.products import FEW_ROWS, room_size
-from fastmlp.kernels.vectors import REGISTER
+from fastmlp.kernels.products import _MOST_TURNED, FEW_ROWS, room_size
+from fastmlp.kernels.vectors import BITS, REGISTER
 from fastmlp.training import engine as engine_module
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.plan import Plan, make_plan
@@ -84,6 +84,17 @@ def test_full_matrices_of_middle_size(shape, trans_a, trans_b, dtype):
 @pytest.mark.parametrize("shape", [(200, 10, 100), (100, 7, 33), (64, 2, 64), (20, 64, 64)])
 def test_small_matrices(shape, trans_a, trans_b, dtype):
     assert_products(shape, (0.2, 1.0), trans_a, trans_b, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("trans_a", [False, True])
+@pytest.mark.parametrize("trans_b", [False, True])
+def test_last_pieces_of_one_row(trans_a, trans_b, dtype):
+    # Of the rows that are turned together, and of the rows of a slab, one each is left over.
+    row = -(-200 // 16) * 16
+    height = _MOST_TURNED // row // 16 * 16
+    for shape in [(3 * height + 1, 40, 200), (16, 21, 64 * BITS + 1)]:
+        assert_products(shape, (0.05,), trans_a, trans_b, dtype)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -192,15 +192,39 @@ def test_more_members_than_processors_stay_where_they_may():
     assert seen == [mine] * (len(mine) + 1)
 
 
-def test_a_member_that_cannot_be_moved_works_nevertheless(monkeypatch):
-    def refuse(*_):
-        raise EncodingWarning
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
+def test_members_that_cannot_be_moved_work_nevertheless(monkeypatch):
+    refused, numbers = [], []
 
-    monkeypatch.setattr(threads.os, "sched_getaffinity", refuse, raising=False)
-    numbers = []
+    def refuse(*_):
+        refused.append(threading.current_thread())
+        raise PermissionError
+
+    monkeypatch.setattr(threads, "_shares_of_processors", lambda _: [{0}, {1}])
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
     with ThreadTeam(2) as team:
         team.run(numbers.append)
     assert sorted(numbers) == [0, 1]
+    assert len(set(refused)) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
+def test_an_interrupt_while_the_caller_is_moved_back(monkeypatch):
+    mine, move_to, moves = os.sched_getaffinity(0), threads._move_to, []
+
+    def interrupted(processors):
+        if threading.current_thread() is threading.main_thread():
+            moves.append(processors)
+            if len(moves) == 2:
+                raise KeyboardInterrupt
+        move_to(processors)
+
+    monkeypatch.setattr(threads, "_move_to", interrupted)
+    monkeypatch.setattr(threads, "_shares_of_processors", lambda _: [{min(mine)}, {max(mine)}])
+    with pytest.raises(KeyboardInterrupt), ThreadTeam(2) as team:
+        team.run(lambda _: None)
+    assert moves == [{min(mine)}, mine, mine]
+    assert os.sched_getaffinity(0) == mine
 
 
 @pytest.mark.parametrize("missing", ["sched_getaffinity", "sched_setaffinity"])
