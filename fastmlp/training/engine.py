@@ -53,6 +53,8 @@ _SECONDS_PER_CALL = 0.05
 _MOST_EPOCHS_PER_CALL = 16
 # Weights that run_samples passes over in about that time.
 _WORK_PER_CALL = 10**8
+# Multiply-adds of a product below which OpenBLAS keeps to one thread without being told.
+_SHARED_BY_BLAS = 200_000
 # Multiply-adds of a prediction that are worth another thread.
 _WORTH_A_THREAD = 4_000_000
 
@@ -503,6 +505,7 @@ class Predictor:
         self._dense = none, np.empty(0, np.int32), 0, none
         self._n_features, self._n_outputs = layout.units[0], layout.units[-1]
         self._n_units = sum(layout.units[1:])
+        self._most_weights = max(fan_in * fan_out for fan_in, fan_out in layout.shapes)
         self._rows = piece_rows(layout, params.dtype)
 
     def few_rows(self, X: Floats) -> Floats | None:
@@ -522,9 +525,15 @@ class Predictor:
         n_samples = X.shape[0]
         out = np.empty((n_samples, self._n_outputs), X.dtype)
         values = np.empty(n_samples * self._n_units, X.dtype)
-        is_finite = predict(
+        arguments = (
             *self._network, X.reshape(-1), *self._dense, 0, n_samples, values, out.reshape(-1)
-        )
+        )  # fmt: skip
+        if n_samples * self._most_weights < _SHARED_BY_BLAS:
+            is_finite = predict(*arguments)
+        else:
+            # How many threads there are must not show in the last bits.
+            with single_threaded_blas():
+                is_finite = predict(*arguments)
         return out if is_finite else None
 
     def accepts(self, X: Any) -> bool:
