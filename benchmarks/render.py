@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from rendering.chart import draw_chart
 from rendering.measure_tables import OTHER_MEASURES
@@ -26,7 +27,7 @@ def render(results: Path) -> tuple[str, str]:
     Parameters
     ----------
     results : Path
-        Folder of the JSON files.
+        Folder of the JSON files; each ``peers-*.json`` is of another machine.
 
     Returns
     -------
@@ -41,21 +42,32 @@ def render(results: Path) -> tuple[str, str]:
         "The peers at their best, all numbers and how they were taken: "
         "[benchmarks/README.md](benchmarks/README.md).\n"
     )
-    settings = peers["settings"]
-    full = (
-        f"![{chart_title}](results/peers.svg)\n\n{summary(peers)}\n"
-        f"{details(peers, 'float32')}{details(peers, 'float64')}"
-        f"Medians of {settings['rounds']} rounds of at least "
-        f"{settings['seconds_per_sample']:g} s each. {machine}\n{failures(peers)}"
-    )
+    full = f"![{chart_title}](results/peers.svg)\n\n{summary(peers)}\n{_all_numbers(peers)}"
+    for path in sorted(results.glob("peers-*.json")):
+        others = json.loads(path.read_text())
+        full += f"\n### On {others['machine']['processor']}\n\n{summary(others)}\n"
+        full += _all_numbers(others)
     for name, (title, write) in OTHER_MEASURES.items():
         path = results / f"{name}.json"
         if path.exists():
             measured = json.loads(path.read_text())
             full += f"\n### {title}\n\n{write(measured['result'])}"
+            if measured["machine"]["processor"] != peers["machine"]["processor"]:
+                full += f"\n{machine_line(measured['machine'])}"
             if measured["is_quick"]:
                 full += "\nA trial run, not a measurement.\n"
     return short, full
+
+
+def _all_numbers(peers: dict[str, Any]) -> str:
+    """Return every contestant's times, and how and where they were measured."""
+    settings = peers["settings"]
+    return (
+        f"{details(peers, 'float32')}{details(peers, 'float64')}"
+        f"Medians of {settings['rounds']} rounds of at least "
+        f"{settings['seconds_per_sample']:g} s each. {machine_line(peers['machine'])}\n"
+        f"{failures(peers)}"
+    )
 
 
 def replace_section(text: str, section: str) -> str:

@@ -85,6 +85,21 @@ def test_sections_show_wins_losses_and_failures(results):
     assert "results/peers.svg" in short
 
 
+def test_other_machines_have_sections_of_their_own(results):
+    content = json.loads((results / "peers.json").read_text())
+    content["machine"]["processor"] = "another processor"
+    (results / "peers-other.json").write_text(json.dumps(content))
+    (results / "latency.json").write_text(
+        (results / "latency.json").read_text().replace("some processor", "a third processor")
+    )
+    short, full = render.render(results)
+    assert "another processor" not in short
+    assert full.count("### On another processor") == 1
+    assert full.count("lost float32, torch/eager/1: its loss differs") == 2
+    assert "2 cores of another processor" in full
+    assert full.index("### Prediction") < full.index("2 cores of a third processor")
+
+
 def test_readme_is_rewritten_and_checked(results, capsys):
     readme, full = results / "README.md", results / "FULL.md"
     for path in (readme, full):
