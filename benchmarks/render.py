@@ -47,6 +47,10 @@ def render(results: Path) -> tuple[str, str]:
         others = json.loads(path.read_text())
         full += f"\n### On {others['machine']['processor']}\n\n{summary(others)}\n"
         full += _all_numbers(others)
+        there = {(row["workload"], row["dtype"]) for row in others["rows"]}
+        wanted = [(row["workload"], row["dtype"]) for row in peers["rows"]]
+        if left_out := [" ".join(row) for row in wanted if row not in there]:
+            full += f"\nNot measured there: {', '.join(left_out)}.\n"
     for name, (title, write) in OTHER_MEASURES.items():
         path = results / f"{name}.json"
         if path.exists():

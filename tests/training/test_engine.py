@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+import threadpoolctl
 from scipy import sparse
 
 from fastmlp.kernels.optimizers import OPTIMIZERS
@@ -276,6 +277,23 @@ def test_few_rows(n_samples, dtype):
     for bad in (np.nan, np.inf, -np.inf):
         X[-1, -1] = bad
         assert predictor.few_rows(X) is None
+
+
+def test_few_rows_that_blas_would_share_are_kept_to_one_thread(monkeypatch):
+    seen, predict = [], engine_module.predict
+
+    def noted(*arguments):
+        pools = threadpoolctl.threadpool_info()
+        seen.append({pool["num_threads"] for pool in pools if pool["user_api"] == "blas"})
+        return predict(*arguments)
+
+    monkeypatch.setattr(engine_module, "predict", noted)
+    problem = make_problem((100,), n_features=90, n_samples=3)
+    predictor = Predictor(problem.layout, problem.params)
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        for n_samples in (1, 40):
+            predictor.few_rows(np.ones((n_samples, 90)))
+    assert seen == [{2}, {1}]
 
 
 def test_few_rows_are_refused_unless_they_can_be_taken_as_they_are():
