@@ -24,6 +24,7 @@ import numpy as np
 from fastmlp._jit import kernel
 from fastmlp._linking import Interface, LinkedFunction, Table
 from fastmlp.kernels.math import exp, expm1, log1p, logistic, normal_cdf, normal_pdf, tanh
+from fastmlp.kernels.vectors import choose
 from fastmlp.kernels.views import view
 
 __all__ = [
@@ -157,7 +158,7 @@ def relu(n_units, slope, a):
     zero = a.dtype.type(0)
     for i in range(a.size):
         # Written so that NaN stays NaN.
-        a[i] = zero if a[i] < zero else a[i]
+        a[i] = choose(a[i] < zero, zero, a[i])
 
 
 @DERIVATIVE.function
@@ -165,8 +166,7 @@ def relu_derivative(n_units, slope, z, a, delta):
     """Multiply `delta` by f'(z) = 1 if z > 0 else 0."""
     zero = delta.dtype.type(0)
     for i in range(delta.size):
-        error = delta[i]
-        delta[i] = zero if a[i] <= zero else error
+        delta[i] = choose(a[i] <= zero, zero, delta[i])
 
 
 @ACTIVATION.function
@@ -174,8 +174,7 @@ def leaky_relu(n_units, slope, a):
     """Replace z in `a` by f(z) = z if z > 0 else slope z."""
     zero = a.dtype.type(0)
     for i in range(a.size):
-        x = a[i]
-        a[i] = x if x > zero else slope * x
+        a[i] = choose(a[i] > zero, a[i], slope * a[i])
 
 
 @DERIVATIVE.function
@@ -183,8 +182,7 @@ def leaky_relu_derivative(n_units, slope, z, a, delta):
     """Multiply `delta` by f'(z) = 1 if z > 0 else slope."""
     zero = delta.dtype.type(0)
     for i in range(delta.size):
-        error = delta[i]
-        delta[i] = error if z[i] > zero else slope * error
+        delta[i] = choose(z[i] > zero, delta[i], slope * delta[i])
 
 
 @ACTIVATION.function
@@ -192,8 +190,7 @@ def elu(n_units, slope, a):
     """Replace z in `a` by f(z) = z if z > 0 else slope (exp(z) - 1)."""
     zero = a.dtype.type(0)
     for i in range(a.size):
-        x = a[i]
-        a[i] = x if x > zero else slope * expm1(x)
+        a[i] = choose(a[i] > zero, a[i], slope * expm1(a[i]))
 
 
 @DERIVATIVE.function
@@ -201,8 +198,7 @@ def elu_derivative(n_units, slope, z, a, delta):
     """Multiply `delta` by f'(z) = 1 if z > 0 else a + slope."""
     zero = delta.dtype.type(0)
     for i in range(delta.size):
-        error = delta[i]
-        delta[i] = error if z[i] > zero else (a[i] + slope) * error
+        delta[i] = choose(z[i] > zero, delta[i], (a[i] + slope) * delta[i])
 
 
 @ACTIVATION.function

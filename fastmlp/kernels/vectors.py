@@ -15,7 +15,7 @@ from fastmlp._jit import python_version
 
 __all__ = [
     "BITS", "IS_FAST", "MAX_REGISTERS", "PER_CYCLE", "REGISTER", "WIDEST", "add_product",
-    "add_product_of_nonzeros", "pack", "transpose_square",
+    "add_product_of_nonzeros", "choose", "pack", "transpose_square",
 ]  # fmt: skip
 
 try:
@@ -412,6 +412,43 @@ def _rows_together(
     return builder.add(start, builder.mul(n_times, _int64(n_rows)))
 
 
+def _choose(condition, x, y):
+    return x if condition else y
+
+
+@python_version(_choose)
+@intrinsic
+def choose(typingctx, condition, x, y):
+    """Return x if a condition is true, else y, and let LLVM vectorise a loop that stores it.
+
+    Where one of both is what the array holds already, LLVM would store nothing there, by a mask,
+    which with AVX2 takes AMD's processors as long as a dozen other stores.
+
+    Parameters
+    ----------
+    condition : bool
+        Which one.
+    x, y : float
+        Of one type.
+
+    Returns
+    -------
+    float
+        One of them.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        condition, *numbers = arguments
+        for i, number in enumerate(numbers):
+            # What is frozen is not known to be what was read.
+            numbers[i] = ir.Instruction(builder.block, number.type, "freeze", [number])
+            builder.block.instructions.append(numbers[i])
+        builder.position_at_end(builder.block)
+        return builder.select(condition, *numbers)
+
+    return x(types.boolean, x, x), codegen
+
+
 def _pack(m, n, factor, matrix, stride, slab):
     lanes = REGISTER // slab.itemsize
     width = -(-n // lanes) * lanes
@@ -452,20 +489,30 @@ def pack(typingctx, m, n, factor, matrix, stride, slab):
         factors, lanes = vectors.everywhere(factor), _int64(vectors.lanes)
         n_registers = builder.sdiv(builder.add(n, _int64(vectors.lanes - 1)), lanes)
         width = builder.mul(n_registers, lanes)
-        with cgutils.for_range(builder, n_registers) as columns:
-            column = builder.mul(columns.index, lanes)
+        latest = builder.sub(n, lanes)
+        latest = builder.select(builder.icmp_signed("<", latest, _int64(0)), _int64(0), latest)
+
+        def copy(first, count):
+            """Emit the loop over rows of so many registers from one on."""
+            columns = [builder.add(first, _int64(i * vectors.lanes)) for i in range(count)]
             # The last register begins where it can be filled.
-            latest = builder.sub(n, lanes)
-            latest = builder.select(builder.icmp_signed("<", latest, _int64(0)), _int64(0), latest)
-            begin = builder.select(builder.icmp_signed("<", column, latest), column, latest)
-            some = vectors.lanes_below(builder.sub(n, begin))
-            source_column = vectors.element(source, begin)
-            target_column = vectors.element(target, column)
+            is_last = builder.icmp_signed(">", columns[-1], latest)
+            begins = [*columns[:-1], builder.select(is_last, latest, columns[-1])]
+            some = vectors.lanes_below(builder.sub(n, begins[0])) if count == 1 else None
             with cgutils.for_range(builder, m) as rows:
-                x = vectors.load(vectors.element(source_column, rows.index, stride), some)
-                vectors.store(
-                    builder.fmul(factors, x), vectors.element(target_column, rows.index, width)
-                )
+                row = vectors.element(source, rows.index, stride)
+                out = vectors.element(target, rows.index, width)
+                for column, begin in zip(columns, begins, strict=True):
+                    x = vectors.load(vectors.element(row, begin), some)
+                    vectors.store(builder.fmul(factors, x), vectors.element(out, column))
+
+        # A cache line is read once: rows that are far apart throw each other out of the cache.
+        n_fours = builder.sdiv(n_registers, _int64(4))
+        with cgutils.for_range(builder, n_fours) as fours:
+            copy(builder.mul(fours.index, _int64(4 * vectors.lanes)), 4)
+        n_done = builder.mul(n_fours, _int64(4))
+        with cgutils.for_range(builder, builder.sub(n_registers, n_done)) as ones:
+            copy(builder.mul(builder.add(n_done, ones.index), lanes), 1)
         return context.get_dummy_value()
 
     return signature, codegen
