@@ -25,13 +25,17 @@ SPARSE_FORWARD = Interface(
 SPARSE_GRADIENT = Interface(
     "int", "int", "int", "real", "real", "ints", "ints", "int32s", "reals", "reals", "reals"
 )
+# Numbers from which on no more are copied at a time.
+_MOST_COPIED = 256
 call_sparse_forward = SPARSE_FORWARD.caller("Call `sparse_forward`.")
 call_sparse_weight_gradient = SPARSE_GRADIENT.caller("Call `sparse_weight_gradient`.")
 
 
 @inlined_kernel
-def matrix_product(product, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
-    r"""Compute :math:`C \leftarrow \alpha\,op(A)\,op(B) + \beta\,C` by whoever is faster.
+def matrix_product(
+    product, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, ldc, room
+):
+    r"""Compute :math:`C \leftarrow \alpha\,op(A)\,op(B) + \beta\,C + 1 b^T` by whoever is faster.
 
     Parameters
     ----------
@@ -39,12 +43,17 @@ def matrix_product(product, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, be
         Address of `product`, or 0: then by `gemm`.
     trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc : various
         As for `gemm`; beta is 0 or 1.
+    biases : ndarray of shape (n,) or (0,)
+        b; empty: none. Else beta is 0, and ldc is n.
     room : ndarray
         For `product`. **Overwritten.**
     """
     if product == 0 or not call_product(
-        product, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
+        product, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, ldc, room
     ):
+        if biases.size:
+            _broadcast(m, biases, c)
+            beta = c.dtype.type(1)
         gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 
 
@@ -71,13 +80,10 @@ def dense_forward(product, n_rows, n_inputs, stride, fan_out, a, weights, biases
     room : ndarray
         As for `matrix_product`.
     """
-    one, beta = z.dtype.type(1), z.dtype.type(0)
-    if biases.size:
-        _broadcast(n_rows, biases, z)
-        beta = one
+    one, zero = z.dtype.type(1), z.dtype.type(0)
     matrix_product(
         product, False, False, n_rows, fan_out, n_inputs,
-        one, a, stride, weights, fan_out, beta, z, fan_out, room,
+        one, a, stride, weights, fan_out, zero, biases, z, fan_out, room,
     )  # fmt: skip
 
 
@@ -121,16 +127,20 @@ def sparse_forward(fan_out, start, stop, rows, indptr, indices, values, weights,
 
 @kernel
 def _broadcast(n_rows, biases, z):
-    # Rows may be short: twice as much is copied each time.
+    # Rows may be short: twice as much is copied each time, but not from so far that the cache
+    # takes what is read for what was written just before.
     size, total = min(biases.size, n_rows * biases.size), n_rows * biases.size
     for j in range(size):
         z[j] = biases[j]
+    block = size
     while size < total:
-        copied = min(size, total - size)
+        copied = min(block, total - size)
         rest = view(z, size, copied)
         for j in range(copied):
             rest[j] = z[j]
         size += copied
+        if block < _MOST_COPIED:
+            block = size
 
 
 @kernel
@@ -158,7 +168,7 @@ def weight_gradient(product, n_rows, n_inputs, stride, fan_out, alpha, a, delta,
     """
     matrix_product(
         product, True, False, n_inputs, fan_out, n_rows,
-        alpha, a, stride, delta, fan_out, beta, grads, fan_out, room,
+        alpha, a, stride, delta, fan_out, beta, view(delta, 0, 0), grads, fan_out, room,
     )  # fmt: skip
 
 
@@ -256,5 +266,6 @@ def input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inp
     one, zero = delta.dtype.type(1), delta.dtype.type(0)
     matrix_product(
         product, False, True, n_rows, n_inputs, fan_out,
-        one, delta, fan_out, weights, fan_out, zero, delta_inputs, n_inputs, room,
+        one, delta, fan_out, weights, fan_out, zero, view(weights, 0, 0), delta_inputs, n_inputs,
+        room,
     )  # fmt: skip

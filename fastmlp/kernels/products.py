@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastmlp._jit import inlined_kernel, kernel
+from fastmlp._jit import inlined_kernel, kernel, view_kernel
 from fastmlp._linking import Interface
 from fastmlp.kernels.vectors import (
     BITS,
@@ -37,11 +37,12 @@ __all__ = ["FEW_ROWS", "LITTLE_WORK", "call_product", "product", "room_size"]
 # Linked: networks of small layers have no use for it.
 _PRODUCT = Interface(
     "int", "int", "int", "int", "int", "real", "reals", "int", "reals", "int", "real", "reals",
-    "int", "reals", returns="int",
+    "reals", "int", "reals", returns="int",
 )  # fmt: skip
 call_product = _PRODUCT.caller("Call `product`.")
 
-_SLAB_BYTES = BITS * MAX_REGISTERS * REGISTER
+# Registers of a slab, and of a row of zeros after it.
+_SLAB = (BITS + 1) * MAX_REGISTERS
 # Elements of A that are turned at a time. They stay in a second-level cache, beside some rows of C.
 _MOST_TURNED = 16 * 1024
 # One row in so many is looked at, to estimate how many zeros there are.
@@ -82,19 +83,21 @@ def room_size(n_rows: int, n_columns: int, dtype: DTypeLike) -> int:
     itemsize = np.dtype(dtype).itemsize
     lanes = REGISTER // itemsize
     row, n_turned = -(-n_rows // lanes) * lanes, -(-n_columns // lanes) * lanes
-    return _SLAB_BYTES // itemsize + max(row * lanes, min(row * n_turned, _MOST_TURNED))
+    return _SLAB * lanes + max(row * lanes, min(row * n_turned, _MOST_TURNED))
 
 
 @_PRODUCT.function
-def product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
-    r"""Compute :math:`C \leftarrow \alpha\,op(A)\,op(B) + \beta\,C`, if faster than BLAS.
+def product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, ldc, room):
+    r"""Compute :math:`C \leftarrow \alpha\,op(A)\,op(B) + \beta\,C + 1 b^T`, if faster than BLAS.
 
     Parameters
     ----------
     trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, c, ldc : various
         As for `gemm`.
     beta : float
-        0 or 1.
+        0 or 1; 0 if there are biases.
+    biases : ndarray of shape (n,) or (0,)
+        b, which is added to each row; empty: none.
     room : ndarray of shape (room_size(...),)
         **Overwritten.**
 
@@ -118,16 +121,16 @@ def product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
         is_middling = is_middling and 4 * n >= 3 * ((n + lanes - 1) // lanes * lanes)
     price = _PRICE_IF_LARGE if work >= _OTHER_PRICE else _PRICE
     if _are_zeros_worth_it(trans_a, m, n, k, a, lda, room.size, price):
-        _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room)
+        _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, ldc, room)
         return 1
     if is_middling:
-        _multiply(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room)
+        _multiply(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, ldc, room)
         return 1
     return 0
 
 
 @kernel
-def _multiply(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
+def _multiply(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, ldc, room):
     """Do what `product` does, some columns of C at a time."""
     lanes, one = REGISTER // c.itemsize, c.dtype.type(1)
     slab = view(room, 0, BITS * MAX_REGISTERS * lanes)
@@ -137,8 +140,10 @@ def _multiply(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, ro
     if trans_a:
         row_step, step = 1, lda
     packs = m >= _MANY_ROWS or ldb * c.itemsize >= _FAR_APART
+    zeros = _zeros(room, lanes)
     for j in range(0, n, width):
         columns, out = min(width, n - j), view(c, j, c.size - j)
+        old, ldo = _first_terms(beta, biases, j, out, zeros), ldc if beta != 0 else 0
         for p in range(0, k, depth):
             some, left = min(depth, k - p), view(a, p * step, a.size - p * step)
             start = j * ldb + p if trans_b else p * ldb + j
@@ -151,9 +156,29 @@ def _multiply(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, ro
                 end = (columns + lanes - 1) // lanes * lanes
                 right, distance = slab, end
             add_product(
-                m, columns, some, alpha, beta == 0 and p == 0, left, row_step, step, right,
-                distance, end - lanes, out, ldc,
+                m, columns, some, alpha, left, row_step, step, right, distance, end - lanes, old,
+                ldo, out, ldc,
             )  # fmt: skip
+            old, ldo = out, ldc
+
+
+@view_kernel
+def _zeros(room, lanes):
+    """Return the row of zeros after a slab, once it is one."""
+    zeros = view(room, BITS * MAX_REGISTERS * lanes, MAX_REGISTERS * lanes)
+    for i in range(zeros.size):
+        zeros[i] = zeros.dtype.type(0)
+    return zeros
+
+
+@view_kernel
+def _first_terms(beta, biases, first, out, zeros):
+    """Return what is added to the first product for some columns of C, which begin at `out`."""
+    if beta != 0:
+        return out
+    if biases.size:
+        return view(biases, first, biases.size - first)
+    return zeros
 
 
 @inlined_kernel
@@ -161,7 +186,7 @@ def _division(trans_a, m, n, k, room_size, itemsize):
     """Return how many rows of C, and columns and rows of B, are worked on at a time."""
     lanes = REGISTER // itemsize
     width, depth = _even(n, MAX_REGISTERS * lanes, lanes), _even(k, BITS, 1)
-    n_turned = (room_size - BITS * MAX_REGISTERS * lanes) // _stride(k, lanes) // lanes * lanes
+    n_turned = (room_size - _SLAB * lanes) // _stride(k, lanes) // lanes * lanes
     return _even(m, n_turned, lanes) if trans_a else m, width, depth
 
 
@@ -172,13 +197,14 @@ def _stride(k, lanes):
 
 
 @kernel
-def _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
+def _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, ldc, room):
     """Do what `product` does, slab by slab."""
     lanes = REGISTER // c.itemsize
     height, width, depth = _division(trans_a, m, n, k, room.size, c.itemsize)
     stride = _stride(k, lanes)
     slab = view(room, 0, BITS * MAX_REGISTERS * lanes)
-    turned = view(room, slab.size, room.size - slab.size)
+    zeros = _zeros(room, lanes)
+    turned = view(room, _SLAB * lanes, room.size - _SLAB * lanes)
     for i in range(0, m, height):
         rows = min(height, m - i)
         if trans_a:
@@ -187,6 +213,7 @@ def _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, 
             columns = min(width, n - j)
             start = i * ldc + j
             out = view(c, start, c.size - start)
+            old, ldo = _first_terms(beta, biases, j, out, zeros), ldc if beta != 0 else 0
             for p in range(0, k, depth):
                 some = min(depth, k - p)
                 start = j * ldb + p if trans_b else p * ldb + j
@@ -197,9 +224,10 @@ def _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, 
                     pack(some, columns, alpha, part, ldb, slab)
                 left, distance = (turned, stride) if trans_a else (a, lda)
                 add_product_of_nonzeros(
-                    rows, columns, some, beta == 0 and p == 0,
-                    view(left, p, left.size - p), distance, slab, out, ldc,
+                    rows, columns, some, view(left, p, left.size - p), distance, slab, old, ldo,
+                    out, ldc,
                 )  # fmt: skip
+                old, ldo = out, ldc
 
 
 @inlined_kernel

@@ -283,7 +283,8 @@ def _update_block(network, n_rows, half, scratch, workspace, n_parts, part):
             network.product, True, False, n_features, n_columns, n_rows,
             -one, _block_inputs(scratch, half, n_features), n_features,
             view(scratch.errors, column, BLOCK * width - column), width,
-            one, view(scratch.columns, n_features * column, n_features * n_columns), n_columns,
+            one, view(scratch.errors, 0, 0),
+            view(scratch.columns, n_features * column, n_features * n_columns), n_columns,
             workspace.room,
         )  # fmt: skip
 
@@ -301,8 +302,8 @@ def _update_and_forward_block(network, n_before, n_rows, half, scratch, workspac
             network.product, False, False, n_rows, n_columns, n_features,
             one, _block_inputs(scratch, half, n_features), n_features,
             view(scratch.columns, n_features * column, n_features * n_columns), n_columns,
-            zero, view(scratch.starts, BLOCK * column, n_rows * n_columns), n_columns,
-            workspace.room,
+            zero, view(scratch.errors, 0, 0),
+            view(scratch.starts, BLOCK * column, n_rows * n_columns), n_columns, workspace.room,
         )  # fmt: skip
 
 

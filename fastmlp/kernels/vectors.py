@@ -170,14 +170,13 @@ def _columns_of(vectors, n_registers, n):
     return columns, [None] * n_registers
 
 
-def _add_product_of_nonzeros(m, n, k, is_new, a, lda, slab, c, ldc):
+def _add_product_of_nonzeros(m, n, k, a, lda, slab, old, ldo, c, ldc):
     lanes = REGISTER // c.itemsize
     width = -(-n // lanes) * lanes
     columns = _places(n, lanes, n - lanes)
     for i in range(m):
         row = c[i * ldc : i * ldc + n]
-        if is_new:
-            row[:] = 0
+        row[:] = old[i * ldo : i * ldo + n]
         for p in range(k):
             if a[i * lda + p] != 0:
                 other = slab[p * width : p * width + columns.size]
@@ -186,32 +185,37 @@ def _add_product_of_nonzeros(m, n, k, is_new, a, lda, slab, c, ldc):
 
 @python_version(_add_product_of_nonzeros)
 @intrinsic
-def add_product_of_nonzeros(typingctx, m, n, k, is_new, a, lda, slab, c, ldc):
-    r"""Compute :math:`C \leftarrow A B + C`, or :math:`A B`, for a few columns and rows of B.
+def add_product_of_nonzeros(typingctx, m, n, k, a, lda, slab, old, ldo, c, ldc):
+    r"""Compute :math:`C = A B + D` for a few columns and rows of B.
 
     Parameters
     ----------
     m, n, k : int
         A is (m, k), C is (m, n), and B (k, n). At most 64 rows of B, and as many columns as
         `MAX_REGISTERS` hold; at least one of each, and one row of A.
-    is_new : bool
-        Whether what C held before counts as zero.
     a : ndarray, 1-D
         A, rows one after another. Zeros in it are skipped, even where B is nan or infinite.
-    lda, ldc : int
-        Distance between the starts of two rows, in elements.
+    lda, ldo, ldc : int
+        Distance between the starts of two rows, in elements. That of D may be 0: then its only row
+        is added to all.
     slab : ndarray, 1-D
         B as `pack` leaves it, but for what follows a row in a single register, which does not
         matter; begins with a cache line.
+    old : ndarray, 1-D
+        D; may be C itself.
     c : ndarray, 1-D
-        **Overwritten.** Must not overlap the others.
+        **Overwritten.** Must not overlap the others otherwise.
     """
     dtype, integer = a.dtype, types.intp
-    signature = types.void(integer, integer, integer, types.boolean, a, integer, slab, c, integer)
+    signature = types.void(
+        integer, integer, integer, a, integer, slab, old, integer, c, integer
+    )  # fmt: skip
 
     def codegen(context, builder, signature, arguments):
-        m, n, k, is_new, a, lda, slab, c, ldc = arguments
-        a, slab, c = (_data(context, builder, signature.args[i], arguments[i]) for i in (4, 6, 7))
+        m, n, k, _, lda, _, _, ldo, _, ldc = arguments
+        a, slab, old, c = (
+            _data(context, builder, signature.args[i], arguments[i]) for i in (3, 5, 6, 8)
+        )
         lanes = REGISTER // (dtype.bitwidth // 8)
         n_registers = builder.sdiv(builder.add(n, _int64(lanes - 1)), _int64(lanes))
         end = builder.append_basic_block("end")
@@ -220,7 +224,7 @@ def add_product_of_nonzeros(typingctx, m, n, k, is_new, a, lda, slab, c, ldc):
             block = builder.append_basic_block(f"registers.{number}")
             choice.add_case(_int64(number), block)
             builder.position_at_end(block)
-            _rows_by_slab(_Vectors(builder, dtype), number, m, n, k, is_new, a, lda, slab, c, ldc)
+            _rows_by_slab(_Vectors(builder, dtype), number, m, n, k, a, lda, slab, old, ldo, c, ldc)
             builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()
@@ -228,7 +232,7 @@ def add_product_of_nonzeros(typingctx, m, n, k, is_new, a, lda, slab, c, ldc):
     return signature, codegen
 
 
-def _rows_by_slab(vectors, n_registers, m, n, k, is_new, a, lda, slab, c, ldc):
+def _rows_by_slab(vectors, n_registers, m, n, k, a, lda, slab, old, ldo, c, ldc):
     """Emit the loop over rows of C that take so many registers."""
     builder, lanes = vectors.builder, vectors.lanes
     there = [vectors.lanes_below(k, first) for first in range(0, BITS, lanes)]
@@ -245,20 +249,20 @@ def _rows_by_slab(vectors, n_registers, m, n, k, is_new, a, lda, slab, c, ldc):
         next_one = builder.select(builder.icmp_signed("<", next_one, last), next_one, last)
         next_mask = vectors.nonzeros(vectors.element(a, next_one, lda), there)
         builder.store(next_mask, mask_of_next)
-        for column in columns:
+        for column in dict.fromkeys([*columns[:: 64 // REGISTER], columns[-1]]):
             vectors.prefetch(vectors.element(vectors.element(c, next_one, ldc), column))
-        sums = _row_of_result(vectors, is_new, out, columns, counted)
+        # All of a row is read before anything of it is written.
+        before = vectors.element(old, loop.index, ldo)
+        sums = _load_all(vectors, before, columns, counted)
         sums = _add_rows_of_slab(vectors, mask, row, slab, sums)
         for total, column, some in zip(sums, columns, counted, strict=True):
             vectors.store(total, vectors.element(out, column), some)
 
 
-def _row_of_result(vectors, is_new, row, columns, counted):
-    """Emit the reading of a row of C before anything of it is written; zeros where it is new."""
+def _load_all(vectors, row, columns, counted):
+    """Emit the reading of some registers of a row."""
     return [
-        vectors.builder.select(
-            is_new, vectors.zeros, vectors.load(vectors.element(row, column), some)
-        )
+        vectors.load(vectors.element(row, column), some)
         for column, some in zip(columns, counted, strict=True)
     ]
 
@@ -292,13 +296,12 @@ def _add_rows_of_slab(vectors, mask, row, slab, sums):
     return totals
 
 
-def _add_product(m, n, k, alpha, is_new, a, row_step, step, b, ldb, last, c, ldc):
+def _add_product(m, n, k, alpha, a, row_step, step, b, ldb, last, old, ldo, c, ldc):
     lanes = REGISTER // c.itemsize
     columns, places = _places(n, lanes, n - lanes), _places(n, lanes, last)
     for i in range(m):
         row = c[i * ldc : i * ldc + n]
-        if is_new:
-            row[:] = 0
+        row[:] = old[i * ldo : i * ldo + n]
         for p in range(k):
             number = alpha * a[i * row_step + p * step]
             row[columns] = row[columns] + number * b[p * ldb + places]
@@ -306,8 +309,8 @@ def _add_product(m, n, k, alpha, is_new, a, row_step, step, b, ldb, last, c, ldc
 
 @python_version(_add_product)
 @intrinsic
-def add_product(typingctx, m, n, k, alpha, is_new, a, row_step, step, b, ldb, last, c, ldc):
-    r"""Compute :math:`C \leftarrow \alpha A B + C`, or :math:`\alpha A B`, for a few columns.
+def add_product(typingctx, m, n, k, alpha, a, row_step, step, b, ldb, last, old, ldo, c, ldc):
+    r"""Compute :math:`C = \alpha A B + D` for a few columns.
 
     Parameters
     ----------
@@ -316,31 +319,34 @@ def add_product(typingctx, m, n, k, alpha, is_new, a, row_step, step, b, ldb, la
         at least one of each.
     alpha : float
         Scalar of the arrays' dtype.
-    is_new : bool
-        Whether what C held before counts as zero.
     a : ndarray, 1-D
         A.
     row_step, step : int
         Distance from an element of A to that below it, and to the next one of its row.
     b : ndarray, 1-D
         B, rows one after another.
-    ldb, ldc : int
-        Distance between the starts of two rows.
+    ldb, ldo, ldc : int
+        Distance between the starts of two rows. That of D may be 0, as for
+        `add_product_of_nonzeros`.
     last : int
         Where in a row of B the register with its last columns begins, if that is not the only one:
         as many before the end as there are lanes, also where the row is one of a slab.
+    old : ndarray, 1-D
+        D; may be C itself.
     c : ndarray, 1-D
-        **Overwritten.** Must not overlap the others.
+        **Overwritten.** Must not overlap the others otherwise.
     """
     dtype, integer = a.dtype, types.intp
     signature = types.void(
-        integer, integer, integer, dtype, types.boolean, a, integer, integer, b, integer, integer,
+        integer, integer, integer, dtype, a, integer, integer, b, integer, integer, old, integer,
         c, integer,
     )  # fmt: skip
 
     def codegen(context, builder, signature, arguments):
-        m, n, k, alpha, is_new, _, row_step, step, _, ldb, last, _, ldc = arguments
-        a, b, c = (_data(context, builder, signature.args[i], arguments[i]) for i in (5, 8, 11))
+        m, n, k, alpha, _, row_step, step, _, ldb, last, _, ldo, _, ldc = arguments
+        a, b, old, c = (
+            _data(context, builder, signature.args[i], arguments[i]) for i in (4, 7, 10, 12)
+        )
         lanes = REGISTER // (dtype.bitwidth // 8)
         n_registers = builder.sdiv(builder.add(n, _int64(lanes - 1)), _int64(lanes))
         end = builder.append_basic_block("end")
@@ -352,8 +358,8 @@ def add_product(typingctx, m, n, k, alpha, is_new, a, row_step, step, b, ldb, la
             vectors, start = _Vectors(builder, dtype), _int64(0)
             for n_rows in (height, 1):
                 start = _rows_together(
-                    vectors, n_rows, number, start, m, n, k, alpha, is_new, a, row_step, step, b,
-                    ldb, last, c, ldc,
+                    vectors, n_rows, number, start, m, n, k, alpha, a, row_step, step, b, ldb, last,
+                    old, ldo, c, ldc,
                 )  # fmt: skip
             builder.branch(end)
         builder.position_at_end(end)
@@ -363,7 +369,7 @@ def add_product(typingctx, m, n, k, alpha, is_new, a, row_step, step, b, ldb, la
 
 
 def _rows_together(
-    vectors, n_rows, n_registers, start, m, n, k, alpha, is_new, a, row_step, step, b, ldb, last,
+    vectors, n_rows, n_registers, start, m, n, k, alpha, a, row_step, step, b, ldb, last, old, ldo,
     c, ldc,
 ):  # fmt: skip
     """Emit the loop over so many rows of C at a time; return the first row that is left over."""
@@ -404,10 +410,11 @@ def _rows_together(
                 phi.add_incoming(value, body)
         builder.cbranch(builder.icmp_signed("<", next_place, k), body, end)
         builder.position_at_end(end)
-        for out, totals in zip(outs, new, strict=True):
-            olds = _row_of_result(vectors, is_new, out, columns, counted)
-            for column, total, old, some in zip(columns, totals, olds, counted, strict=True):
-                total = vectors.multiply_add(factor, total, old)
+        for number, out, totals in zip(numbers, outs, new, strict=True):
+            # All of a row is read before anything of it is written.
+            terms = _load_all(vectors, vectors.element(old, number, ldo), columns, counted)
+            for column, total, term, some in zip(columns, totals, terms, counted, strict=True):
+                total = vectors.multiply_add(factor, total, term)
                 vectors.store(total, vectors.element(out, column), some)
     return builder.add(start, builder.mul(n_times, _int64(n_rows)))
 

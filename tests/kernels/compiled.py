@@ -164,26 +164,28 @@ def gemm_without_blas(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c,
 
 
 @callable_from_python
-def _product(address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
+def _product(address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, ldc, room):
     return products.call_product(
-        address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room
+        address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, ldc, room
     )
 
 
-def product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room):
-    """C = alpha op(A) op(B) + beta C, or nothing; return whether it was computed."""
+def product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, ldc, room):
+    """C = alpha op(A) op(B) + beta C + biases, or nothing; return whether it was computed."""
     address = products.product.address(c.dtype)
-    return _product(address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, room)
+    return _product(
+        address, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, ldc, room
+    )
 
 
 @callable_from_python
-def add_product(m, n, k, alpha, is_new, a, row_step, step, b, ldb, last, c, ldc):
-    vectors.add_product(m, n, k, alpha, is_new, a, row_step, step, b, ldb, last, c, ldc)
+def add_product(m, n, k, alpha, a, row_step, step, b, ldb, last, old, ldo, c, ldc):
+    vectors.add_product(m, n, k, alpha, a, row_step, step, b, ldb, last, old, ldo, c, ldc)
 
 
 @callable_from_python
-def add_product_of_nonzeros(m, n, k, is_new, a, lda, slab, c, ldc):
-    vectors.add_product_of_nonzeros(m, n, k, is_new, a, lda, slab, c, ldc)
+def add_product_of_nonzeros(m, n, k, a, lda, slab, old, ldo, c, ldc):
+    vectors.add_product_of_nonzeros(m, n, k, a, lda, slab, old, ldo, c, ldc)
 
 
 @callable_from_python

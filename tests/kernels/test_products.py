@@ -29,7 +29,7 @@ def matrices(m, n, k, density, dtype):
     return A * (rng.uniform(size=A.shape) < density), B, C
 
 
-def multiply(trans_a, trans_b, alpha, A, B, beta, C, padding=0):
+def multiply(trans_a, trans_b, alpha, A, B, beta, C, padding=0, biases=()):
     """Return whether C was computed, and C."""
     (m, k), n, number = A.shape, B.shape[1], A.dtype.type
     lda, ldb = (m if trans_a else k) + padding, (k if trans_b else n) + 2 * padding
@@ -40,7 +40,8 @@ def multiply(trans_a, trans_b, alpha, A, B, beta, C, padding=0):
     c = stored(C, False, ldc, 0, filler=7)
     done = compiled.product(
         trans_a, trans_b, m, n, k, number(alpha), stored(A, trans_a, lda, 0), lda,
-        stored(B, trans_b, ldb, 0), ldb, number(beta), c, ldc, room[:size],
+        stored(B, trans_b, ldb, 0), ldb, number(beta), np.array(biases, A.dtype), c, ldc,
+        room[:size],
     )  # fmt: skip
     c = c.reshape(m, ldc)
     np.testing.assert_array_equal(c[:, n:], 7)
@@ -59,6 +60,9 @@ def assert_products(shape, densities, trans_a, trans_b, dtype):
             assert done
             error = np.abs(got - (alpha * product + (beta * C if beta else 0)))
             assert (error <= 4 * eps * (shape[2] + 2) * (size + np.abs(C))).all()
+        _, got = multiply(trans_a, trans_b, 0.3, A, B, 0, np.full_like(C, np.nan), 2, C[0])
+        error = np.abs(got - (0.3 * product + C[0]))
+        assert (error <= 4 * eps * (shape[2] + 2) * (size + np.abs(C[0]))).all()
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -46,24 +46,25 @@ def test_registers_are_those_of_the_processor_that_code_is_kept_for():
 def test_add_product_of_nonzeros(depth, density, dtype):
     rng = np.random.default_rng(0)
     for n_columns in widths(dtype):
-        for n_rows, is_new in [(1, False), (5, False), (4, True)]:
+        for n_rows, has_one_term in [(1, False), (5, False), (4, True)]:
             # What is outside the matrices is nan, and must be neither read nor written.
             a = np.full((n_rows, depth + 3), np.nan, dtype)
             c = np.full((n_rows, n_columns + 2), np.nan, dtype)
             a[:, :depth] = rng.normal(size=(n_rows, depth))
             a[:, :depth] *= rng.uniform(size=(n_rows, depth)) < density
             B = rng.normal(size=(depth, n_columns)).astype(dtype)
-            if not is_new:
-                c[:, :n_columns] = rng.normal(size=(n_rows, n_columns))
-            before = 0 if is_new else c[:, :n_columns].astype(np.float64)
+            before = rng.normal(size=(1 if has_one_term else n_rows, n_columns)).astype(dtype)
+            if not has_one_term:
+                c[:, :n_columns] = before
             expected = a[:, :depth].astype(np.float64) @ B + before
             # Both end where their last row does.
             flat_a = a.reshape(-1)[: a.size - 3].copy()
             flat_c = c.reshape(-1)[: c.size - 2].copy()
+            ldc = n_columns + 2
+            old, ldo = (before.ravel(), 0) if has_one_term else (flat_c, ldc)
             compiled.add_product_of_nonzeros(
-                n_rows, n_columns, depth, is_new, flat_a, depth + 3, slab_of(B), flat_c,
-                n_columns + 2,
-            )  # fmt: skip
+                n_rows, n_columns, depth, flat_a, depth + 3, slab_of(B), old, ldo, flat_c, ldc
+            )
             got = np.append(flat_c, [np.nan, np.nan]).reshape(c.shape)
             tolerance = 4 * BITS * np.finfo(dtype).eps
             np.testing.assert_allclose(got[:, :n_columns], expected, tolerance, tolerance)
@@ -78,24 +79,25 @@ def test_add_product(depth, is_transposed, dtype):
     lanes = lanes_of(dtype)
     for n_columns in [1, lanes, lanes + 1, *range(2 * lanes - 1, WIDEST * lanes + 1, lanes)]:
         # One row at a time, and as many as go through together.
-        for n_rows, is_new, alpha in [(1, True, 1.0), (5, False, -0.3), (26, True, 0.3)]:
+        for n_rows, has_one_term, alpha in [(1, True, 1.0), (5, False, -0.3), (26, True, 0.3)]:
             # What is outside the matrices is nan, and must be neither read nor written.
             A = rng.normal(size=(n_rows, depth)).astype(dtype)
             B = np.full((depth, n_columns + 3), np.nan, dtype)
             c = np.full((n_rows, n_columns + 2), np.nan, dtype)
             B[:, :n_columns] = rng.normal(size=(depth, n_columns))
-            if not is_new:
-                c[:, :n_columns] = rng.normal(size=(n_rows, n_columns))
-            before = 0 if is_new else c[:, :n_columns].astype(np.float64)
+            before = rng.normal(size=(1 if has_one_term else n_rows, n_columns)).astype(dtype)
+            if not has_one_term:
+                c[:, :n_columns] = before
             expected = alpha * (A.astype(np.float64) @ B[:, :n_columns]) + before
             # All end where their last row does.
             flat_b = B.reshape(-1)[: B.size - 3].copy()
             flat_c = c.reshape(-1)[: c.size - 2].copy()
+            ldc, again = n_columns + 2, flat_c.copy()
+            old, ldo = (before.ravel(), 0) if has_one_term else (flat_c, ldc)
             compiled.add_product(
-                n_rows, n_columns, depth, dtype(alpha), is_new,
-                (A.T if is_transposed else A).ravel(), 1 if is_transposed else depth,
-                n_rows if is_transposed else 1, flat_b, n_columns + 3, n_columns - lanes, flat_c,
-                n_columns + 2,
+                n_rows, n_columns, depth, dtype(alpha), (A.T if is_transposed else A).ravel(),
+                1 if is_transposed else depth, n_rows if is_transposed else 1, flat_b,
+                n_columns + 3, n_columns - lanes, old, ldo, flat_c, ldc,
             )  # fmt: skip
             got = np.append(flat_c, [np.nan, np.nan]).reshape(c.shape)
             tolerance = 4 * BITS * np.finfo(dtype).eps
@@ -103,15 +105,11 @@ def test_add_product(depth, is_transposed, dtype):
             assert np.isnan(got[:, n_columns:]).all()
             # The same from a slab, to the last bit.
             width = -(-n_columns // lanes) * lanes
-            again = np.full_like(c, np.nan)
-            if not is_new:
-                again[:] = c
-            again = again.reshape(-1)[: c.size - 2].copy()
             compiled.add_product(
-                n_rows, n_columns, depth, dtype(alpha), is_new,
-                (A.T if is_transposed else A).ravel(), 1 if is_transposed else depth,
-                n_rows if is_transposed else 1, slab_of(B[:, :n_columns]), width, width - lanes,
-                again, n_columns + 2,
+                n_rows, n_columns, depth, dtype(alpha), (A.T if is_transposed else A).ravel(),
+                1 if is_transposed else depth, n_rows if is_transposed else 1,
+                slab_of(B[:, :n_columns]), width, width - lanes, old if has_one_term else again,
+                ldo, again, ldc,
             )  # fmt: skip
             np.testing.assert_array_equal(again, flat_c)
 
@@ -121,7 +119,8 @@ def test_nan_is_not_zero(dtype):
     A = np.zeros((3, BITS), dtype)
     A[0, 5], A[1, 6], A[2, 7] = np.nan, np.inf, -0.0
     B, C = np.ones((BITS, 2), dtype), np.empty(6, dtype)
-    compiled.add_product_of_nonzeros(3, 2, BITS, True, A.ravel(), BITS, slab_of(B), C, 2)
+    zeros = np.zeros(2, dtype)
+    compiled.add_product_of_nonzeros(3, 2, BITS, A.ravel(), BITS, slab_of(B), zeros, 0, C, 2)
     np.testing.assert_array_equal(C, [np.nan, np.nan, np.inf, np.inf, 0, 0])
 
 
@@ -130,7 +129,7 @@ def test_what_meets_a_zero_does_not_show(dtype):
     A, B = np.eye(4, BITS, dtype=dtype), np.full((BITS, 3), np.nan, dtype)
     B[:3] = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
     C = np.zeros(12, dtype)
-    compiled.add_product_of_nonzeros(4, 3, BITS, False, A.ravel(), BITS, slab_of(B), C, 3)
+    compiled.add_product_of_nonzeros(4, 3, BITS, A.ravel(), BITS, slab_of(B), C, 3, C, 3)
     np.testing.assert_array_equal(C, [1, 2, 3, 4, 5, 6, 7, 8, 9, *[np.nan] * 3])
 
 
