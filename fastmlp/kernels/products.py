@@ -27,6 +27,7 @@ from fastmlp.kernels.vectors import (
     WIDEST,
     add_product,
     add_product_of_nonzeros,
+    find_nonzeros,
     pack,
     transpose_square,
 )
@@ -43,6 +44,8 @@ call_product = _PRODUCT.caller("Call `product`.")
 
 # Registers of a slab, and of a row of zeros after it.
 _SLAB = (BITS + 1) * MAX_REGISTERS
+# Rows of A whose zeros are found at a time, 64 columns of them.
+_MOST_ROWS = 512
 # Elements of A that are turned at a time. They stay in a second-level cache, beside some rows of C.
 _MOST_TURNED = 16 * 1024
 # One row in so many is looked at, to estimate how many zeros there are.
@@ -83,7 +86,11 @@ def room_size(n_rows: int, n_columns: int, dtype: DTypeLike) -> int:
     itemsize = np.dtype(dtype).itemsize
     lanes = REGISTER // itemsize
     row, n_turned = -(-n_rows // lanes) * lanes, -(-n_columns // lanes) * lanes
-    return _SLAB * lanes + max(row * lanes, min(row * n_turned, _MOST_TURNED))
+    return (
+        _SLAB * lanes
+        + _MOST_ROWS * 8 // itemsize
+        + max(row * lanes, min(row * n_turned, _MOST_TURNED))
+    )
 
 
 @_PRODUCT.function
@@ -186,8 +193,11 @@ def _division(trans_a, m, n, k, room_size, itemsize):
     """Return how many rows of C, and columns and rows of B, are worked on at a time."""
     lanes = REGISTER // itemsize
     width, depth = _even(n, MAX_REGISTERS * lanes, lanes), _even(k, BITS, 1)
-    n_turned = (room_size - _SLAB * lanes) // _stride(k, lanes) // lanes * lanes
-    return _even(m, n_turned, lanes) if trans_a else m, width, depth
+    height = _MOST_ROWS
+    if trans_a:
+        n_turned = room_size - _SLAB * lanes - _MOST_ROWS * 8 // itemsize
+        height = min(height, n_turned // _stride(k, lanes) // lanes * lanes)
+    return _even(m, height, lanes), width, depth
 
 
 @inlined_kernel
@@ -204,30 +214,35 @@ def _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, 
     stride = _stride(k, lanes)
     slab = view(room, 0, BITS * MAX_REGISTERS * lanes)
     zeros = _zeros(room, lanes)
-    turned = view(room, _SLAB * lanes, room.size - _SLAB * lanes)
+    masks = view(room, _SLAB * lanes, _MOST_ROWS * 8 // c.itemsize)
+    before = _SLAB * lanes + masks.size
+    turned = view(room, before, room.size - before)
     for i in range(0, m, height):
-        rows = min(height, m - i)
+        rows, left, distance = min(height, m - i), turned, stride
         if trans_a:
             _transpose(k, rows, view(a, i, a.size - i), lda, turned, stride, k - lanes)
-        for j in range(0, n, width):
-            columns = min(width, n - j)
-            start = i * ldc + j
-            out = view(c, start, c.size - start)
-            old, ldo = _first_terms(beta, biases, j, out, zeros), ldc if beta != 0 else 0
-            for p in range(0, k, depth):
-                some = min(depth, k - p)
+        else:
+            left, distance = view(a, i * lda, a.size - i * lda), lda
+        for p in range(0, k, depth):
+            some = min(depth, k - p)
+            part = view(left, p, left.size - p)
+            find_nonzeros(rows, some, part, distance, masks)
+            for j in range(0, n, width):
+                columns = min(width, n - j)
                 start = j * ldb + p if trans_b else p * ldb + j
-                part = view(b, start, b.size - start)
+                right = view(b, start, b.size - start)
                 if trans_b:
-                    _pack_transposed(some, columns, alpha, part, ldb, slab)
+                    _pack_transposed(some, columns, alpha, right, ldb, slab)
                 else:
-                    pack(some, columns, alpha, part, ldb, slab)
-                left, distance = (turned, stride) if trans_a else (a, lda)
-                add_product_of_nonzeros(
-                    rows, columns, some, view(left, p, left.size - p), distance, slab, old, ldo,
-                    out, ldc,
-                )  # fmt: skip
+                    pack(some, columns, alpha, right, ldb, slab)
+                start = i * ldc + j
+                out = view(c, start, c.size - start)
                 old, ldo = out, ldc
+                if p == 0:
+                    old, ldo = _first_terms(beta, biases, j, out, zeros), ldc if beta != 0 else 0
+                add_product_of_nonzeros(
+                    rows, columns, masks, part, distance, slab, old, ldo, out, ldc
+                )
 
 
 @inlined_kernel

@@ -15,7 +15,8 @@ from fastmlp._jit import python_version
 
 __all__ = [
     "BITS", "IS_FAST", "MAX_REGISTERS", "PER_CYCLE", "REGISTER", "WIDEST", "add_product",
-    "add_product_of_nonzeros", "choose", "pack", "transpose_square",
+    "add_product_of_nonzeros", "choose", "find_nonzeros", "pack",
+    "transpose_square",
 ]  # fmt: skip
 
 try:
@@ -115,19 +116,24 @@ class _Vectors:
         order = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), order)
         return self.builder.shuffle_vector(one, other, order)
 
+    def bits_below(self, count):
+        """Return 64 bits, as many of which are 1 as a count says, from the lowest on."""
+        builder = self.builder
+        ones = builder.sub(builder.shl(_int64(1), count), _int64(1))
+        return builder.select(builder.icmp_signed(">=", count, _int64(64)), _int64(-1), ones)
+
     def lanes_below(self, count, first=0):
         """Return which of the lanes, the first of them numbered `first`, are below a count."""
         builder = self.builder
-        ones = builder.sub(builder.shl(_int64(1), count), _int64(1))
-        ones = builder.select(builder.icmp_signed(">=", count, _int64(64)), _int64(-1), ones)
-        some = builder.trunc(builder.lshr(ones, _int64(first)), ir.IntType(self.lanes))
+        bits = builder.lshr(self.bits_below(count), _int64(first))
+        some = builder.trunc(bits, ir.IntType(self.lanes))
         return builder.bitcast(some, ir.VectorType(ir.IntType(1), self.lanes))
 
     def nonzeros(self, pointer, lanes):
-        """Return the mask of up to 64 elements that are not 0; `lanes` says which there are."""
+        """Return the mask of 64 elements that are not 0; `lanes` says which there are, or None."""
         builder, mask = self.builder, _int64(0)
-        for group, some in enumerate(lanes):
-            first = group * self.lanes
+        for first in range(0, BITS, self.lanes):
+            some = lanes[first // self.lanes] if lanes else None
             x = self.load(self.element(pointer, _int64(first)), some)
             bits = builder.bitcast(
                 builder.fcmp_unordered("!=", x, self.zeros), ir.IntType(self.lanes)
@@ -170,31 +176,85 @@ def _columns_of(vectors, n_registers, n):
     return columns, [None] * n_registers
 
 
-def _add_product_of_nonzeros(m, n, k, a, lda, slab, old, ldo, c, ldc):
+def _find_nonzeros(m, k, a, lda, masks):
+    words = masks.view(np.uint64)
+    for i in range(m):
+        bits = np.zeros(BITS, bool)
+        bits[:k] = a[i * lda : i * lda + k] != 0
+        words[i] = np.packbits(bits, bitorder="little").view(np.uint64)[0]
+
+
+@python_version(_find_nonzeros)
+@intrinsic
+def find_nonzeros(typingctx, m, k, a, lda, masks):
+    """Find the elements of a matrix that are not 0.
+
+    Parameters
+    ----------
+    m, k : int
+        Rows and columns; at most 64 columns.
+    a : ndarray, 1-D
+        The matrix, rows one after another. Not modified.
+    lda : int
+        Distance between the starts of two rows, in elements.
+    masks : ndarray, 1-D
+        **Overwritten** by 64 bits for each row, the lowest of them for the first column.
+    """
+    dtype, integer = a.dtype, types.intp
+    signature = types.void(integer, integer, a, integer, masks)
+
+    def codegen(context, builder, signature, arguments):
+        m, k, _, lda, _ = arguments
+        vectors, zero = _Vectors(builder, dtype), _int64(0)
+        size = context.make_array(a)(context, builder, arguments[2]).nitems
+        source = _data(context, builder, a, arguments[2])
+        target = _data(context, builder, masks, arguments[4])
+        target = builder.bitcast(target, ir.IntType(64).as_pointer())
+        there = [vectors.lanes_below(k, first) for first in range(0, BITS, vectors.lanes)]
+        below = vectors.bits_below(k)
+        # Rows after which enough follows are read 64 elements at a time, whatever these may be.
+        spare = builder.sub(size, _int64(BITS))
+        n_long = builder.add(builder.sdiv(spare, lda), _int64(1))
+        n_long = builder.select(builder.icmp_signed("<", spare, zero), zero, n_long)
+        n_long = builder.select(builder.icmp_signed("<", m, n_long), m, n_long)
+        for begin, end, lanes in ((zero, n_long, None), (n_long, m, there)):
+            with cgutils.for_range(builder, end, start=begin) as loop:
+                mask = vectors.nonzeros(vectors.element(source, loop.index, lda), lanes)
+                mask = builder.and_(mask, below)
+                builder.store(mask, vectors.element(target, loop.index))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _add_product_of_nonzeros(m, n, masks, a, lda, slab, old, ldo, c, ldc):
     lanes = REGISTER // c.itemsize
     width = -(-n // lanes) * lanes
     columns = _places(n, lanes, n - lanes)
+    words = masks.view(np.uint64)
     for i in range(m):
         row = c[i * ldc : i * ldc + n]
         row[:] = old[i * ldo : i * ldo + n]
-        for p in range(k):
-            if a[i * lda + p] != 0:
+        for p in range(BITS):
+            if int(words[i]) >> p & 1:
                 other = slab[p * width : p * width + columns.size]
                 row[columns] = row[columns] + a[i * lda + p] * other
 
 
 @python_version(_add_product_of_nonzeros)
 @intrinsic
-def add_product_of_nonzeros(typingctx, m, n, k, a, lda, slab, old, ldo, c, ldc):
+def add_product_of_nonzeros(typingctx, m, n, masks, a, lda, slab, old, ldo, c, ldc):
     r"""Compute :math:`C = A B + D` for a few columns and rows of B.
 
     Parameters
     ----------
-    m, n, k : int
-        A is (m, k), C is (m, n), and B (k, n). At most 64 rows of B, and as many columns as
-        `MAX_REGISTERS` hold; at least one of each, and one row of A.
+    m, n : int
+        Shape of C: at least one row, and at most as many columns as `MAX_REGISTERS` hold.
+    masks : ndarray, 1-D
+        Where A is not 0, as `find_nonzeros` leaves it. The rest is skipped, even where B is nan or
+        infinite.
     a : ndarray, 1-D
-        A, rows one after another. Zeros in it are skipped, even where B is nan or infinite.
+        A, which has up to 64 columns, rows one after another.
     lda, ldo, ldc : int
         Distance between the starts of two rows, in elements. That of D may be 0: then its only row
         is added to all.
@@ -207,15 +267,14 @@ def add_product_of_nonzeros(typingctx, m, n, k, a, lda, slab, old, ldo, c, ldc):
         **Overwritten.** Must not overlap the others otherwise.
     """
     dtype, integer = a.dtype, types.intp
-    signature = types.void(
-        integer, integer, integer, a, integer, slab, old, integer, c, integer
-    )  # fmt: skip
+    signature = types.void(integer, integer, masks, a, integer, slab, old, integer, c, integer)
 
     def codegen(context, builder, signature, arguments):
-        m, n, k, _, lda, _, _, ldo, _, ldc = arguments
-        a, slab, old, c = (
-            _data(context, builder, signature.args[i], arguments[i]) for i in (3, 5, 6, 8)
+        m, n, _, _, lda, _, _, ldo, _, ldc = arguments
+        masks, a, slab, old, c = (
+            _data(context, builder, signature.args[i], arguments[i]) for i in (2, 3, 5, 6, 8)
         )
+        masks = builder.bitcast(masks, ir.IntType(64).as_pointer())
         lanes = REGISTER // (dtype.bitwidth // 8)
         n_registers = builder.sdiv(builder.add(n, _int64(lanes - 1)), _int64(lanes))
         end = builder.append_basic_block("end")
@@ -224,7 +283,8 @@ def add_product_of_nonzeros(typingctx, m, n, k, a, lda, slab, old, ldo, c, ldc):
             block = builder.append_basic_block(f"registers.{number}")
             choice.add_case(_int64(number), block)
             builder.position_at_end(block)
-            _rows_by_slab(_Vectors(builder, dtype), number, m, n, k, a, lda, slab, old, ldo, c, ldc)
+            vectors = _Vectors(builder, dtype)
+            _rows_by_slab(vectors, number, m, n, masks, a, lda, slab, old, ldo, c, ldc)
             builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()
@@ -232,25 +292,17 @@ def add_product_of_nonzeros(typingctx, m, n, k, a, lda, slab, old, ldo, c, ldc):
     return signature, codegen
 
 
-def _rows_by_slab(vectors, n_registers, m, n, k, a, lda, slab, old, ldo, c, ldc):
+def _rows_by_slab(vectors, n_registers, m, n, masks, a, lda, slab, old, ldo, c, ldc):
     """Emit the loop over rows of C that take so many registers."""
-    builder, lanes = vectors.builder, vectors.lanes
-    there = [vectors.lanes_below(k, first) for first in range(0, BITS, lanes)]
+    builder = vectors.builder
     columns, counted = _columns_of(vectors, n_registers, n)
-    last = builder.sub(m, _int64(1))
-    mask_of_next = cgutils.alloca_once(builder, ir.IntType(64))
-    builder.store(vectors.nonzeros(a, there), mask_of_next)
     with cgutils.for_range(builder, m) as loop:
-        mask = builder.load(mask_of_next)
+        mask = builder.load(vectors.element(masks, loop.index))
         row = vectors.element(a, loop.index, lda)
         out = vectors.element(c, loop.index, ldc)
-        # What the next row begins with is fetched while this one is at work.
-        next_one = builder.add(loop.index, _int64(1))
-        next_one = builder.select(builder.icmp_signed("<", next_one, last), next_one, last)
-        next_mask = vectors.nonzeros(vectors.element(a, next_one, lda), there)
-        builder.store(next_mask, mask_of_next)
+        # The next row is fetched while this one is at work.
         for column in dict.fromkeys([*columns[:: 64 // REGISTER], columns[-1]]):
-            vectors.prefetch(vectors.element(vectors.element(c, next_one, ldc), column))
+            vectors.prefetch(vectors.element(vectors.element(out, ldc), column))
         # All of a row is read before anything of it is written.
         before = vectors.element(old, loop.index, ldo)
         sums = _load_all(vectors, before, columns, counted)

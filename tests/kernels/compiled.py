@@ -184,8 +184,13 @@ def add_product(m, n, k, alpha, a, row_step, step, b, ldb, last, old, ldo, c, ld
 
 
 @callable_from_python
-def add_product_of_nonzeros(m, n, k, a, lda, slab, old, ldo, c, ldc):
-    vectors.add_product_of_nonzeros(m, n, k, a, lda, slab, old, ldo, c, ldc)
+def find_nonzeros(m, k, a, lda, masks):
+    vectors.find_nonzeros(m, k, a, lda, masks)
+
+
+@callable_from_python
+def add_product_of_nonzeros(m, n, masks, a, lda, slab, old, ldo, c, ldc):
+    vectors.add_product_of_nonzeros(m, n, masks, a, lda, slab, old, ldo, c, ldc)
 
 
 @callable_from_python

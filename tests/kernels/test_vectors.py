@@ -40,6 +40,29 @@ def test_registers_are_those_of_the_processor_that_code_is_kept_for():
     assert ",".join(vectors._FEATURES) == features
 
 
+def masks_of(depth, a, lda, dtype):
+    """As many masks as there are rows, and what follows them."""
+    n_rows = (a.size + lda - depth) // lda
+    masks = np.full((n_rows + 1) * 8 // np.dtype(dtype).itemsize, 7, dtype)
+    compiled.find_nonzeros(n_rows, depth, a, lda, masks)
+    return masks
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("depth", [1, 7, 16, 33, BITS - 1, BITS])
+def test_find_nonzeros(depth, dtype):
+    rng = np.random.default_rng(0)
+    for n_rows, lda in [(1, depth), (5, depth), (70, depth + 3), (3, BITS + 30)]:
+        # What is outside the matrix is nan, which is not 0 either.
+        a = np.full((n_rows, lda), np.nan, dtype)
+        a[:, :depth] = rng.choice([0, -0.0, 1e-45, -3, np.inf, np.nan], size=(n_rows, depth))
+        masks = masks_of(depth, a.reshape(-1)[: a.size - lda + depth].copy(), lda, dtype)
+        bits = np.unpackbits(masks.view(np.uint8), bitorder="little").reshape(n_rows + 1, BITS)
+        np.testing.assert_array_equal(bits[:n_rows, :depth], a[:, :depth] != 0)
+        assert not bits[:n_rows, depth:].any()
+        assert (masks[n_rows * 8 // masks.itemsize :] == 7).all()
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("depth", [1, 7, 16, 33, BITS - 1, BITS])
@@ -63,8 +86,9 @@ def test_add_product_of_nonzeros(depth, density, dtype):
             ldc = n_columns + 2
             old, ldo = (before.ravel(), 0) if has_one_term else (flat_c, ldc)
             compiled.add_product_of_nonzeros(
-                n_rows, n_columns, depth, flat_a, depth + 3, slab_of(B), old, ldo, flat_c, ldc
-            )
+                n_rows, n_columns, masks_of(depth, flat_a, depth + 3, dtype), flat_a, depth + 3,
+                slab_of(B), old, ldo, flat_c, ldc,
+            )  # fmt: skip
             got = np.append(flat_c, [np.nan, np.nan]).reshape(c.shape)
             tolerance = 4 * BITS * np.finfo(dtype).eps
             np.testing.assert_allclose(got[:, :n_columns], expected, tolerance, tolerance)
@@ -120,7 +144,8 @@ def test_nan_is_not_zero(dtype):
     A[0, 5], A[1, 6], A[2, 7] = np.nan, np.inf, -0.0
     B, C = np.ones((BITS, 2), dtype), np.empty(6, dtype)
     zeros = np.zeros(2, dtype)
-    compiled.add_product_of_nonzeros(3, 2, BITS, A.ravel(), BITS, slab_of(B), zeros, 0, C, 2)
+    masks = masks_of(BITS, A.ravel(), BITS, dtype)
+    compiled.add_product_of_nonzeros(3, 2, masks, A.ravel(), BITS, slab_of(B), zeros, 0, C, 2)
     np.testing.assert_array_equal(C, [np.nan, np.nan, np.inf, np.inf, 0, 0])
 
 
@@ -129,7 +154,8 @@ def test_what_meets_a_zero_does_not_show(dtype):
     A, B = np.eye(4, BITS, dtype=dtype), np.full((BITS, 3), np.nan, dtype)
     B[:3] = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
     C = np.zeros(12, dtype)
-    compiled.add_product_of_nonzeros(4, 3, BITS, A.ravel(), BITS, slab_of(B), C, 3, C, 3)
+    masks = masks_of(BITS, A.ravel(), BITS, dtype)
+    compiled.add_product_of_nonzeros(4, 3, masks, A.ravel(), BITS, slab_of(B), C, 3, C, 3)
     np.testing.assert_array_equal(C, [1, 2, 3, 4, 5, 6, 7, 8, 9, *[np.nan] * 3])
 
 
