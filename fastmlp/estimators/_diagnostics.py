@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.estimators._warnings import warn
-from fastmlp.training.layer_values import layer_values
+from fastmlp.training.layer_values import layer_values_of_pieces
 from fastmlp.training.network import NetworkLayout
-from fastmlp.training.threads import single_threaded_blas
 
 __all__ = [
     "ConstantPredictionWarning", "DeadUnitsWarning", "Look", "SaturationWarning", "TrainingWarning",
@@ -32,7 +31,6 @@ _PIECE_BYTES, _PIECE_ROWS = 32 * 1024, 16
 _MIN_ROWS, _MIN_EPOCHS = 10, 5
 # Saturated is what lies beyond these, less than 1/200 of an activation's range from its limits.
 _LIMITS = {"logistic": (0.005, 0.995), "tanh": (-0.99, 0.99)}
-_NO_LIMITS = (-np.inf, np.inf)
 _MOST_VALUES, _MOST_UNITS = 0.8, 0.5
 # Two dead units of three are nothing unusual in a network for the eye.
 _MANY_UNITS = 4
@@ -113,16 +111,16 @@ def look_at(layout: NetworkLayout, params: Floats, X: Any, targets: Floats) -> L
     rows = np.arange(n_rows) * n_samples // n_rows
     name = layout.activations[0]
     # A function of the user's may have the name of a built-in one.
-    low, high = _LIMITS.get(name, _NO_LIMITS) if isinstance(name, str) else _NO_LIMITS
+    limits = _LIMITS.get(name) if isinstance(name, str) else None
     n_at_limits, maxima, outputs = 0, [], []
     # A few at a time: this is when a fit takes no memory for batches, and it should not take more.
     step = max(_PIECE_BYTES // (sum(layout.units) * params.itemsize), _PIECE_ROWS)
-    with single_threaded_blas(), np.errstate(all="ignore"):
-        for begin in range(0, n_rows, step):
-            *hidden, some_outputs = layer_values(layout, params, X[rows[begin : begin + step]])
-            if hidden:
-                first = hidden[0]
-                n_at_limits += int(np.count_nonzero((first < low) | (first > high)))
+    pieces = (X[rows[begin : begin + step]] for begin in range(0, n_rows, step))
+    with np.errstate(all="ignore"):
+        for *hidden, some_outputs in layer_values_of_pieces(layout, params, pieces):
+            if hidden and limits is not None:
+                low, high = limits
+                n_at_limits += int(np.count_nonzero((hidden[0] < low) | (hidden[0] > high)))
             maxima.append([values.max(axis=0) for values in hidden])
             outputs.append(some_outputs)
     return Look(

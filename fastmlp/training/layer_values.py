@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from fastmlp.training.data import kernel_data, n_samples_of
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.threads import single_threaded_blas
 
-__all__ = ["layer_values"]
+__all__ = ["layer_values", "layer_values_of_pieces"]
 
 
 def layer_values(layout: NetworkLayout, params: NDArray[Any], X: Any) -> list[NDArray[Any]]:
@@ -32,15 +33,40 @@ def layer_values(layout: NetworkLayout, params: NDArray[Any], X: Any) -> list[ND
     list of ndarray of shape (n_samples, n_units)
         One per layer of weights, the outputs last; activations applied.
     """
-    data, network = kernel_data(X, params.dtype), layout.for_kernels(params.dtype, trains=False)
-    n_samples, widths = n_samples_of(data, layout.units[0]), layout.units[1:]
-    values = np.empty(n_samples * sum(widths), params.dtype)
+    return next(layer_values_of_pieces(layout, params, [X]))
+
+
+def layer_values_of_pieces(
+    layout: NetworkLayout, params: NDArray[Any], pieces: Iterable[Any]
+) -> Iterator[list[NDArray[Any]]]:
+    """Yield the activations of every layer for some samples after others.
+
+    Parameters
+    ----------
+    layout, params : various
+        As for `layer_values`.
+    pieces : iterable of ndarray or CSR matrix or array
+        Inputs, at least one sample each.
+
+    Yields
+    ------
+    list of ndarray of shape (n_samples, n_units)
+        As `layer_values` returns it.
+    """
+    network, widths = layout.for_kernels(params.dtype, trains=False), layout.units[1:]
     with single_threaded_blas():
-        # With room for all samples, what the kernel works in is what each layer gave.
-        predict(
-            network.layers, network.slopes, params, data.X, data.indptr, data.indices, data.forward,
-            np.arange(n_samples if data.forward else 0), 0, n_samples, values,
-            np.empty(n_samples * widths[-1], params.dtype),
-        )  # fmt: skip
-    ends = n_samples * np.cumsum(widths)
-    return [part.reshape(n_samples, -1) for part in np.split(values, ends[:-1])]
+        for X in pieces:
+            data = kernel_data(X, params.dtype)
+            n_samples = n_samples_of(data, layout.units[0])
+            values = np.empty(n_samples * sum(widths), params.dtype)
+            # With room for all samples, what the kernel works in is what each layer gave.
+            predict(
+                network.layers, network.slopes, params, data.X, data.indptr, data.indices,
+                data.forward, np.arange(n_samples if data.forward else 0), 0, n_samples, values,
+                np.empty(n_samples * widths[-1], params.dtype),
+            )  # fmt: skip
+            layers, start = [], 0
+            for width in widths:
+                layers.append(values[start : start + n_samples * width].reshape(-1, width))
+                start += n_samples * width
+            yield layers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -377,7 +378,7 @@ class NetworkLayout:
         layers[:-1, WEIGHTS] = _exclusive_sums(
             [fan_in * fan_out for fan_in, fan_out in self.shapes]
         )
-        layers[:-1, BIASES] = self.n_weights + _exclusive_sums(self.units[1:])
+        layers[:-1, BIASES] = self.n_weights + layers[1:, START]
         rows = [ACTIVATIONS[name] for name in self.activations]
         layers[:-1, FORWARD] = [row.forward.address(dtype) for row in rows]
         layers[:-1, IS_SPARSE] = [row.is_sparse for row in rows]
@@ -387,7 +388,7 @@ class NetworkLayout:
             layers[layer, SLOPE] = first_slope + position
         kept = self._kept_widths
         before = _exclusive_sums([width for widths in kept for width in widths])
-        layers[:-1, [INPUTS, DROPPED, NORMS]] = np.where(kept, before.reshape(-1, 3), -1)
+        layers[:-1, [INPUTS, DROPPED, NORMS]] = np.where(kept, np.reshape(before, (-1, 3)), -1)
         start = self.n_weights + sum(self.units[1:])
         for layer in self.normalised:
             layers[layer, NORM] = start
@@ -422,6 +423,6 @@ class NetworkLayout:
         )
 
 
-def _exclusive_sums(sizes: Sequence[int]) -> NDArray[np.int64]:
+def _exclusive_sums(sizes: Sequence[int]) -> list[int]:
     """Return the sum of what stands before each element."""
-    return np.concatenate([[0], np.cumsum(sizes[:-1])]).astype(np.int64)
+    return list(accumulate(sizes[:-1], initial=0))
