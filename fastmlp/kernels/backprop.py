@@ -19,6 +19,7 @@ from fastmlp.kernels.dense import (
     weight_gradient,
 )
 from fastmlp.kernels.dropout import drop, drop_derivative
+from fastmlp.kernels.gather import gather_rows
 from fastmlp.kernels.losses import loss_and_delta
 from fastmlp.kernels.narrow import (
     call_bias_gradient,
@@ -77,13 +78,11 @@ def load_rows(network, data, samples, gathers, start, workspace):
         **Overwritten** in as many rows of its gathered inputs, targets and weights.
     """
     n_features, n_targets = network.layers[0, UNITS], data.n_targets
+    if gathers and not network.narrow.forward:
+        out = view(workspace.gathered, start * n_features, samples.size * n_features)
+        gather_rows(data.X, n_features, samples, np.int64(0), n_features, out)
     for i in range(samples.size):
         row, sample = start + i, samples[i]
-        if gathers and not network.narrow.forward:
-            source = view(data.X, sample * n_features, n_features)
-            out = view(workspace.gathered, row * n_features, n_features)
-            for j in range(n_features):
-                out[j] = source[j]
         some = view(data.targets, sample * n_targets, n_targets)
         targets = view(workspace.targets, row * n_targets, n_targets)
         for j in range(n_targets):

@@ -28,6 +28,7 @@ from fastmlp.kernels.backprop import (
     weight_gradients,
 )
 from fastmlp.kernels.dense import bias_gradient, call_sparse_forward, dense_forward, input_gradient
+from fastmlp.kernels.gather import gather_rows
 from fastmlp.kernels.structures import BIASES, UNITS, WEIGHTS, elements_of, rows_of
 from fastmlp.kernels.team import GRAIN, share, wait_for_all
 from fastmlp.kernels.updates import add_l1, clipping, sum_squares, update_slice
@@ -157,11 +158,7 @@ def _gather(layers, data, samples, part, team, workspace):
     n_features = layers[0, UNITS]
     unit, n_units = _units_of(team, np.int64(0), part)
     block = view(workspace.gathered, workspace.capacity * unit, samples.size * n_units)
-    for i in range(samples.size):
-        source = view(data.X, samples[i] * n_features + unit, n_units)
-        out = view(block, i * n_units, n_units)
-        for j in range(n_units):
-            out[j] = source[j]
+    gather_rows(data.X, n_features, samples, unit, n_units, block)
 
 
 @view_kernel

@@ -14,9 +14,8 @@ from numba.extending import intrinsic
 from fastmlp._jit import python_version
 
 __all__ = [
-    "BITS", "IS_FAST", "MAX_REGISTERS", "PER_CYCLE", "REGISTER", "WIDEST", "add_product",
-    "add_product_of_nonzeros", "choose", "find_nonzeros", "pack",
-    "transpose_square",
+    "BITS", "IS_FAST", "LINE", "MAX_REGISTERS", "PER_CYCLE", "REGISTER", "WIDEST", "add_product",
+    "add_product_of_nonzeros", "choose", "find_nonzeros", "pack", "prefetch", "transpose_square",
 ]  # fmt: skip
 
 try:
@@ -32,6 +31,8 @@ _FEATURES = _FEATURES.split(",")
 _HAS_AVX2 = "+avx2" in _FEATURES and "+fma" in _FEATURES
 # Bytes of a vector register.
 REGISTER = 64 if "+avx512f" in _FEATURES else 32 if _HAS_AVX2 else 16
+# Bytes of a line of the cache.
+LINE = 64
 # Registers that are multiplied and added in a cycle. Zen 4 does so one half after the other.
 _IS_HALVED = (config.CPU_NAME or binding.get_host_cpu_name()) == "znver4"
 PER_CYCLE = 1 if REGISTER == 64 and _IS_HALVED else 2
@@ -96,10 +97,12 @@ class _Vectors:
             _int32(self.itemsize), lanes,
         )  # fmt: skip
 
-    def prefetch(self, pointer):
-        """Fetch a line into the first-level cache, to be written."""
+    def prefetch(self, pointer, *, is_written):
+        """Fetch a line into the first-level cache, to be read or to be written."""
         byte = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
-        self.call("llvm.prefetch.p0", ir.VoidType(), byte, _int32(1), _int32(3), _int32(1))
+        self.call(
+            "llvm.prefetch.p0", ir.VoidType(), byte, _int32(int(is_written)), _int32(3), _int32(1)
+        )
 
     def multiply_add(self, x, y, z):
         """Return x y + z."""
@@ -301,8 +304,9 @@ def _rows_by_slab(vectors, n_registers, m, n, masks, a, lda, slab, old, ldo, c, 
         row = vectors.element(a, loop.index, lda)
         out = vectors.element(c, loop.index, ldc)
         # The next row is fetched while this one is at work.
-        for column in dict.fromkeys([*columns[:: 64 // REGISTER], columns[-1]]):
-            vectors.prefetch(vectors.element(vectors.element(out, ldc), column))
+        next_row = vectors.element(out, ldc)
+        for column in dict.fromkeys([*columns[:: LINE // REGISTER], columns[-1]]):
+            vectors.prefetch(vectors.element(next_row, column), is_written=True)
         # All of a row is read before anything of it is written.
         before = vectors.element(old, loop.index, ldo)
         sums = _load_all(vectors, before, columns, counted)
@@ -506,6 +510,33 @@ def choose(typingctx, condition, x, y):
         return builder.select(condition, *numbers)
 
     return x(types.boolean, x, x), codegen
+
+
+def _prefetch(array, index):
+    """Do nothing: the array is read soon enough."""
+
+
+@python_version(_prefetch)
+@intrinsic
+def prefetch(typingctx, array, index):
+    """Fetch the cache line of an element that will be read soon.
+
+    Parameters
+    ----------
+    array : ndarray, 1-D
+        The array.
+    index : int
+        The element. Nothing happens if there is none.
+    """
+    signature = types.void(array, types.intp)
+
+    def codegen(context, builder, signature, arguments):
+        vectors = _Vectors(builder, array.dtype)
+        pointer = vectors.element(_data(context, builder, array, arguments[0]), arguments[1])
+        vectors.prefetch(pointer, is_written=False)
+        return context.get_dummy_value()
+
+    return signature, codegen
 
 
 def _pack(m, n, factor, matrix, stride, slab):

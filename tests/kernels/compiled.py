@@ -19,6 +19,7 @@ from fastmlp.kernels import (
     blas,
     dense,
     dropout,
+    gather,
     losses,
     normalization,
     optimizers,
@@ -191,6 +192,11 @@ def find_nonzeros(m, k, a, lda, masks):
 @callable_from_python
 def add_product_of_nonzeros(m, n, masks, a, lda, slab, old, ldo, c, ldc):
     vectors.add_product_of_nonzeros(m, n, masks, a, lda, slab, old, ldo, c, ldc)
+
+
+@callable_from_python
+def gather_rows(X, n_features, samples, first, n_columns, out):
+    gather.gather_rows(X, n_features, samples, first, n_columns, out)
 
 
 @callable_from_python
