@@ -11,8 +11,8 @@ from machine import describe_machine
 from rich.console import Console
 
 MEASURES = (
-    "latency", "cold_start", "memory", "grid_search", "accuracy", "features", "recipe",
-    "protections",
+    "latency", "cold_start", "memory", "grid_search", "accuracy", "best_accuracy", "features",
+    "recipe", "protections",
 )  # fmt: skip
 
 

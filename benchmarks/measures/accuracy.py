@@ -15,7 +15,7 @@ from workloads import ALPHA, LEARNING_RATE, WORKLOADS, Task, make_task
 
 from measures import LIBRARIES, in_turns
 
-__all__ = ["measure"]
+__all__ = ["TARGET", "measure", "train"]
 
 TARGET = 0.88
 MAX_EPOCHS = 40
@@ -40,17 +40,46 @@ def measure(is_quick: bool) -> list[dict[str, Any]]:
     return in_turns("accuracy.py", libraries, 1 if is_quick else 5, target=target)
 
 
-def _train(library: str, seed: str, target: str) -> dict[str, Any]:
+def train(
+    library: str,
+    seed: int,
+    target: float,
+    batch_size: int = WORKLOADS["fashion-all"].batch_size,
+    rate: float = LEARNING_RATE,
+) -> dict[str, Any]:
+    """Train epoch by epoch until so many of the test images are recognised.
+
+    Parameters
+    ----------
+    library : {"fastmlp", "sklearn", "torch"}
+        By whom.
+    seed : int
+        Of all random numbers.
+    target : float
+        Share of the test images.
+    batch_size, rate : int, float
+        Samples per step and learning rate, but for PyTorch, which has those of the workload.
+
+    Returns
+    -------
+    dict
+        Epochs; seconds, without compilation, warm-up and testing; accuracy; source of the data.
+    """
     from workloads import load_fashion_images
 
-    task = make_task(WORKLOADS["fashion-all"], "float32", int(seed))
+    task = make_task(WORKLOADS["fashion-all"], "float32", seed)
     images, labels, source = load_fashion_images()
     X_test, y_test = images[60_000:].astype(np.float32) / np.float32(255), labels[60_000:]
-    make = _Torch if library == "torch" else _Estimator
-    make(library, task, int(seed)).train()  # compiles, loads and warms up
-    network = make(library, task, int(seed))
+
+    def make() -> _Torch | _Estimator:
+        if library == "torch":
+            return _Torch(library, task)
+        return _Estimator(library, task, seed, batch_size, rate)
+
+    make().train()  # compiles, loads and warms up
+    network = make()
     seconds, accuracy, epochs = 0.0, 0.0, 0
-    while accuracy < float(target) and epochs < MAX_EPOCHS:
+    while accuracy < target and epochs < MAX_EPOCHS:
         start = time.perf_counter()
         network.train()
         seconds += time.perf_counter() - start
@@ -62,13 +91,13 @@ def _train(library: str, seed: str, target: str) -> dict[str, Any]:
 class _Estimator:
     """One epoch at a time by ``partial_fit``."""
 
-    def __init__(self, library: str, task: Task, seed: int) -> None:
+    def __init__(self, library: str, task: Task, seed: int, batch_size: int, rate: float) -> None:
         self._task = task
         self._model = import_module(LIBRARIES[library]).MLPClassifier(
             hidden_layer_sizes=task.workload.layer_sizes[1:-1],
             alpha=ALPHA,
-            batch_size=task.workload.batch_size,
-            learning_rate_init=LEARNING_RATE,
+            batch_size=batch_size,
+            learning_rate_init=rate,
             # With a number each epoch would see the samples in the same order.
             random_state=np.random.RandomState(seed),
         )
@@ -83,7 +112,7 @@ class _Estimator:
 class _Torch:
     """The same with `peers.torch_eager`."""
 
-    def __init__(self, library: str, task: Task, seed: int) -> None:
+    def __init__(self, library: str, task: Task) -> None:
         from peers import PEERS
 
         self._trainer: Any = PEERS[library].make_trainer(
@@ -98,4 +127,5 @@ class _Torch:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_train(*sys.argv[1:])))
+    name, number, share = sys.argv[1:]
+    print(json.dumps(train(name, int(number), float(share))))
