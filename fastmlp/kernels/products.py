@@ -59,7 +59,7 @@ _LEAST_WORK, FEW_ROWS = (100_000, 16) if REGISTER == 64 else (5_000, 8)
 _SMALL_PRODUCT, _LARGE_PRODUCT = (1_000_000, 100_000_000) if REGISTER == 64 else (0, 20_000_000)
 # What it costs to multiply by an element that may be 0; and so much work or more that it is
 # another price.
-_PRICE, _PRICE_IF_LARGE = (0.95, 1.05) if REGISTER == 64 else (1.0, 0.85)
+_PRICE, _PRICE_IF_LARGE = (0.95, 1.05) if REGISTER == 64 else (1.15, 0.95)
 _OTHER_PRICE = _SMALL_PRODUCT if PER_CYCLE == 1 else _LARGE_PRODUCT
 # What it costs to turn an element, in cycles, in registers of 16 elements, or other ones.
 _TURNING = (0.6, 1.2) if REGISTER == 64 else (0.3, 0.3)
