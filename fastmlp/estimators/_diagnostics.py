@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fastmlp.estimators._warnings import warn
 from fastmlp.training.layer_values import layer_values_of_pieces
 from fastmlp.training.network import NetworkLayout
+from fastmlp.training.threads import single_threaded_blas
 
 __all__ = [
     "ConstantPredictionWarning", "DeadUnitsWarning", "Look", "SaturationWarning", "TrainingWarning",
@@ -116,7 +117,7 @@ def look_at(layout: NetworkLayout, params: Floats, X: Any, targets: Floats) -> L
     # A few at a time: this is when a fit takes no memory for batches, and it should not take more.
     step = max(_PIECE_BYTES // (sum(layout.units) * params.itemsize), _PIECE_ROWS)
     pieces = (X[rows[begin : begin + step]] for begin in range(0, n_rows, step))
-    with np.errstate(all="ignore"):
+    with single_threaded_blas(), np.errstate(all="ignore"):
         for *hidden, some_outputs in layer_values_of_pieces(layout, params, pieces):
             if hidden and limits is not None:
                 low, high = limits

@@ -31,11 +31,13 @@ def gather_rows(X, n_features, samples, first, n_columns, out):
         **Overwritten.**
     """
     step = LINE // X.itemsize
+    last = min(n_columns, _LINES * step) - 1
     for i in range(samples.size):
         if i + _AHEAD < samples.size:
             ahead = samples[i + _AHEAD] * n_features + first
-            for j in range(0, min(n_columns, _LINES * step), step):
+            for j in range(0, last, step):
                 prefetch(X, ahead + j)
+            prefetch(X, ahead + last)
         source = view(X, samples[i] * n_features + first, n_columns)
         row = view(out, i * n_columns, n_columns)
         for j in range(n_columns):

@@ -2,10 +2,11 @@ r"""Matrix products that are faster than BLAS's: with many zeros, or not large.
 
 *Zeros.* A zero of A adds nothing to :math:`A B`: half the pixels of an image, all units that ReLU
 switched off. BLAS multiplies by it all the same. Here the elements of a row of A that are not 0 are
-found, 64 at a time, and for each of them a row of B is multiplied and added: slower than BLAS where
-A is full, as fast where a third of it is 0, and the faster the less there is in it. The rows of A
-take turns on a *slab* of B that fits the first-level cache: 64 rows, as wide as some vector
-registers, packed without gaps. A transposed A is turned first, some rows of it at a time.
+found, 64 columns at a time, and for each of them a row of B is multiplied and added: slower than
+other ways where A is full, as fast where an eighth to a third of it is 0, and the faster the less
+there is in it. The rows of A take turns on a *slab* of B that fits the first-level cache: 64 rows,
+as wide as some vector registers, packed without gaps. A transposed A is turned first, some rows of
+it at a time.
 
 *Middle size, and small ones.* For a few dozen samples, BLAS spends as long on bringing its operands
 into the form that it likes as on their product. Here A is read where it is, and so is B, unless its
@@ -44,8 +45,9 @@ call_product = _PRODUCT.caller("Call `product`.")
 
 # Registers of a slab, and of a row of zeros after it.
 _SLAB = (BITS + 1) * MAX_REGISTERS
-# Rows of A whose zeros are found at a time, 64 columns of them.
+# Rows of A whose zeros are found at a time, 64 columns of them; and registers for their masks.
 _MOST_ROWS = 512
+_MASKS = _MOST_ROWS * 8 // REGISTER
 # Elements of A that are turned at a time. They stay in a second-level cache, beside some rows of C.
 _MOST_TURNED = 16 * 1024
 # One row in so many is looked at, to estimate how many zeros there are.
@@ -58,7 +60,7 @@ _LEAST_WORK, FEW_ROWS = (100_000, 16) if REGISTER == 64 else (5_000, 8)
 # which on it is worth while.
 _SMALL_PRODUCT, _LARGE_PRODUCT = (1_000_000, 100_000_000) if REGISTER == 64 else (0, 20_000_000)
 # What it costs to multiply by an element that may be 0; and so much work or more that it is
-# another price.
+# another price. With AVX-512 measured when to find the others took longer than it does now.
 _PRICE, _PRICE_IF_LARGE = (0.95, 1.05) if REGISTER == 64 else (1.15, 0.95)
 _OTHER_PRICE = _SMALL_PRODUCT if PER_CYCLE == 1 else _LARGE_PRODUCT
 # What it costs to turn an element, in cycles, in registers of 16 elements, or other ones.
@@ -86,11 +88,7 @@ def room_size(n_rows: int, n_columns: int, dtype: DTypeLike) -> int:
     itemsize = np.dtype(dtype).itemsize
     lanes = REGISTER // itemsize
     row, n_turned = -(-n_rows // lanes) * lanes, -(-n_columns // lanes) * lanes
-    return (
-        _SLAB * lanes
-        + _MOST_ROWS * 8 // itemsize
-        + max(row * lanes, min(row * n_turned, _MOST_TURNED))
-    )
+    return (_SLAB + _MASKS) * lanes + max(row * lanes, min(row * n_turned, _MOST_TURNED))
 
 
 @_PRODUCT.function
@@ -193,11 +191,11 @@ def _division(trans_a, m, n, k, room_size, itemsize):
     """Return how many rows of C, and columns and rows of B, are worked on at a time."""
     lanes = REGISTER // itemsize
     width, depth = _even(n, MAX_REGISTERS * lanes, lanes), _even(k, BITS, 1)
-    height = _MOST_ROWS
+    height, grain = _MOST_ROWS, 1
     if trans_a:
-        n_turned = room_size - _SLAB * lanes - _MOST_ROWS * 8 // itemsize
-        height = min(height, n_turned // _stride(k, lanes) // lanes * lanes)
-    return _even(m, height, lanes), width, depth
+        n_turned = room_size - (_SLAB + _MASKS) * lanes
+        height, grain = min(height, n_turned // _stride(k, lanes) // lanes * lanes), lanes
+    return _even(m, height, grain), width, depth
 
 
 @inlined_kernel
@@ -214,8 +212,8 @@ def _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, 
     stride = _stride(k, lanes)
     slab = view(room, 0, BITS * MAX_REGISTERS * lanes)
     zeros = _zeros(room, lanes)
-    masks = view(room, _SLAB * lanes, _MOST_ROWS * 8 // c.itemsize)
-    before = _SLAB * lanes + masks.size
+    masks = view(room, _SLAB * lanes, _MASKS * lanes)
+    before = (_SLAB + _MASKS) * lanes
     turned = view(room, before, room.size - before)
     for i in range(0, m, height):
         rows, left, distance = min(height, m - i), turned, stride
@@ -258,8 +256,9 @@ def _are_zeros_worth_it(trans_a, m, n, k, a, lda, room_size, price):
     """Estimate how much of A is not 0, and whether that is little enough to skip the rest.
 
     For each element of A, not skipping costs a price per register of C. Skipping costs 1 for each
-    that is not 0, and as was measured: 6 for each register that is packed; in cycles, 1.5 to find
-    an element, 16 for a row of a slab, and what it takes to turn an element of A.
+    that is not 0, and as was measured: 6 for each register that is packed; in cycles, 1.5 for what
+    else is done for such an element, 16 for a row of a slab, to find them included, and what it
+    takes to turn an element of A.
     """
     height, width, depth = _division(trans_a, m, n, k, room_size, a.itemsize)
     n_registers = width // (REGISTER // a.itemsize)

@@ -199,7 +199,8 @@ def find_nonzeros(typingctx, m, k, a, lda, masks):
     a : ndarray, 1-D
         The matrix, rows one after another. Not modified.
     lda : int
-        Distance between the starts of two rows, in elements.
+        Distance between the starts of two rows, in elements; at least 1. Up to 64 elements of the
+        array are read from the start of each on, whatever follows the row.
     masks : ndarray, 1-D
         **Overwritten** by 64 bits for each row, the lowest of them for the first column.
     """
@@ -252,7 +253,7 @@ def add_product_of_nonzeros(typingctx, m, n, masks, a, lda, slab, old, ldo, c, l
     Parameters
     ----------
     m, n : int
-        Shape of C: at least one row, and at most as many columns as `MAX_REGISTERS` hold.
+        Shape of C: at most as many columns as `MAX_REGISTERS` hold.
     masks : ndarray, 1-D
         Where A is not 0, as `find_nonzeros` leaves it. The rest is skipped, even where B is nan or
         infinite.
@@ -303,8 +304,11 @@ def _rows_by_slab(vectors, n_registers, m, n, masks, a, lda, slab, old, ldo, c, 
         mask = builder.load(vectors.element(masks, loop.index))
         row = vectors.element(a, loop.index, lda)
         out = vectors.element(c, loop.index, ldc)
-        # The next row is fetched while this one is at work.
-        next_row = vectors.element(out, ldc)
+        # The next row is fetched while this one is at work. What follows the last one may be
+        # another thread's.
+        next_one = builder.add(loop.index, _int64(1))
+        is_last = builder.icmp_signed("==", next_one, m)
+        next_row = builder.select(is_last, out, vectors.element(out, ldc))
         for column in dict.fromkeys([*columns[:: LINE // REGISTER], columns[-1]]):
             vectors.prefetch(vectors.element(next_row, column), is_written=True)
         # All of a row is read before anything of it is written.
@@ -482,7 +486,7 @@ def _choose(condition, x, y):
 @python_version(_choose)
 @intrinsic
 def choose(typingctx, condition, x, y):
-    """Return x if a condition is true, else y, and let LLVM vectorise a loop that stores it.
+    """Return x if a condition is true, else y, both computed, for loops that store it.
 
     Where one of both is what the array holds already, LLVM would store nothing there, by a mask,
     which with AVX2 takes AMD's processors as long as a dozen other stores.
@@ -499,6 +503,8 @@ def choose(typingctx, condition, x, y):
     float
         One of them.
     """
+    if x != y:
+        return None
 
     def codegen(context, builder, signature, arguments):
         condition, *numbers = arguments
@@ -596,7 +602,7 @@ def pack(typingctx, m, n, factor, matrix, stride, slab):
                     x = vectors.load(vectors.element(row, begin), some)
                     vectors.store(builder.fmul(factors, x), vectors.element(out, column))
 
-        # A cache line is read once: rows that are far apart throw each other out of the cache.
+        # Most lines are read once: rows that are far apart throw each other out of the cache.
         n_fours = builder.sdiv(n_registers, _int64(4))
         with cgutils.for_range(builder, n_fours) as fours:
             copy(builder.mul(fours.index, _int64(4 * vectors.lanes)), 4)

@@ -33,13 +33,16 @@ def layer_values(layout: NetworkLayout, params: NDArray[Any], X: Any) -> list[ND
     list of ndarray of shape (n_samples, n_units)
         One per layer of weights, the outputs last; activations applied.
     """
-    return next(layer_values_of_pieces(layout, params, [X]))
+    with single_threaded_blas():
+        return next(layer_values_of_pieces(layout, params, [X]))
 
 
 def layer_values_of_pieces(
     layout: NetworkLayout, params: NDArray[Any], pieces: Iterable[Any]
 ) -> Iterator[list[NDArray[Any]]]:
     """Yield the activations of every layer for some samples after others.
+
+    To be used under `single_threaded_blas`: how many threads there are would show in the last bits.
 
     Parameters
     ----------
@@ -54,19 +57,18 @@ def layer_values_of_pieces(
         As `layer_values` returns it.
     """
     network, widths = layout.for_kernels(params.dtype, trains=False), layout.units[1:]
-    with single_threaded_blas():
-        for X in pieces:
-            data = kernel_data(X, params.dtype)
-            n_samples = n_samples_of(data, layout.units[0])
-            values = np.empty(n_samples * sum(widths), params.dtype)
-            # With room for all samples, what the kernel works in is what each layer gave.
-            predict(
-                network.layers, network.slopes, params, data.X, data.indptr, data.indices,
-                data.forward, np.arange(n_samples if data.forward else 0), 0, n_samples, values,
-                np.empty(n_samples * widths[-1], params.dtype),
-            )  # fmt: skip
-            layers, start = [], 0
-            for width in widths:
-                layers.append(values[start : start + n_samples * width].reshape(-1, width))
-                start += n_samples * width
-            yield layers
+    for X in pieces:
+        data = kernel_data(X, params.dtype)
+        n_samples = n_samples_of(data, layout.units[0])
+        values = np.empty(n_samples * sum(widths), params.dtype)
+        # With room for all samples, what the kernel works in is what each layer gave.
+        predict(
+            network.layers, network.slopes, params, data.X, data.indptr, data.indices,
+            data.forward, np.arange(n_samples if data.forward else 0), 0, n_samples, values,
+            np.empty(n_samples * widths[-1], params.dtype),
+        )  # fmt: skip
+        layers, start = [], 0
+        for width in widths:
+            layers.append(values[start : start + n_samples * width].reshape(-1, width))
+            start += n_samples * width
+        yield layers

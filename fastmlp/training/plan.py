@@ -43,7 +43,7 @@ _WORTH_A_THREAD_PER_SAMPLE = 16_000
 # Weights of a layer up to which loops are faster than BLAS.
 _FEW_WEIGHTS = 64
 # Of a value of a feature, to gather it and update its weights, where a value that is not 0 costs 1
-# more; and the density from which on zeros are not skipped.
+# more; and the density from which on zeros may not be skipped.
 _COST_OF_ZERO, _DENSE = 0.2, 0.6
 # Threads of which each owns weights: all activations go through as many hands.
 _MAX_OWNERS = 16

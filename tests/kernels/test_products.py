@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels.products import _MOST_TURNED, FEW_ROWS, room_size
-from fastmlp.kernels.vectors import BITS, REGISTER
+from fastmlp.kernels.vectors import BITS, IS_FAST, REGISTER
 from fastmlp.training import engine as engine_module
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.plan import Plan, make_plan
@@ -16,8 +16,9 @@ from tests.kernels.compiled import FLOATS, IS_COMPILED, N_JOBS
 from tests.kernels.networks import make_problem
 from tests.kernels.test_blas import stored
 
-# m, n, k: one slab; many rows, columns and slabs of both dtypes, none of them even.
-SHAPES = [(50, 60, 70), (40, 300, 131), (301, 100, 35)]
+# m, n, k: one slab; many rows, columns and slabs of both dtypes, none of them even; more rows than
+# masks.
+SHAPES = [(50, 60, 70), (40, 300, 131), (301, 100, 35), (1025, 120, 70)]
 # More than BLAS has kernels of its own for, and less than it takes to make it worth while.
 MIDDLING = [(60, 160, 130), (40, 300, 131), (301, 100, 35)]
 CANARY = 16
@@ -71,6 +72,17 @@ def assert_products(shape, densities, trans_a, trans_b, dtype):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_zeros_are_skipped(shape, trans_a, trans_b, dtype):
     assert_products(shape, (0.0, 0.15), trans_a, trans_b, dtype)
+
+
+@pytest.mark.skipif(not IS_FAST, reason="BLAS multiplies by all")
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("trans_a", [False, True])
+def test_what_meets_zeros_only_does_not_show(trans_a, dtype):
+    A, B, C = matrices(60, 100, 150, 0.2, dtype)
+    A[:, ::7], B[::7] = 0, np.nan
+    _, got = multiply(trans_a, False, 1, A, B, 0, C.copy())
+    tolerance = 1000 * np.finfo(dtype).eps
+    np.testing.assert_allclose(got, A @ np.nan_to_num(B), tolerance, tolerance)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

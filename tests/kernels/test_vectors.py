@@ -1,5 +1,10 @@
 """Code for vector registers, against NumPy."""
 
+import ctypes
+import mmap
+import sys
+
+import numba
 import numpy as np
 import pytest
 
@@ -16,7 +21,8 @@ def lanes_of(dtype):
 def widths(dtype):
     """Columns that fill registers, or all but a lane of the last one, or one lane of it."""
     lanes = lanes_of(dtype)
-    return [1, 2, lanes - 1, lanes, lanes + 1, 3 * lanes, MAX_REGISTERS * lanes - 1]
+    few = [1, 2, lanes - 1, lanes, lanes + 1, 3 * lanes, 4 * lanes - 1]
+    return [*few, MAX_REGISTERS * lanes - 1]
 
 
 def slab_of(B):
@@ -61,6 +67,40 @@ def test_find_nonzeros(depth, dtype):
         np.testing.assert_array_equal(bits[:n_rows, :depth], a[:, :depth] != 0)
         assert not bits[:n_rows, depth:].any()
         assert (masks[n_rows * 8 // masks.itemsize :] == 7).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="protects memory as Linux does")
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_find_nonzeros_stays_in_its_array(dtype):
+    # A page that may not be touched follows the array: reading it ends the process.
+    protect = ctypes.CDLL(None).mprotect
+    with mmap.mmap(-1, 2 * mmap.PAGESIZE) as memory:
+        pages = np.frombuffer(memory, np.uint8)
+        following = ctypes.c_void_p(pages.ctypes.data + mmap.PAGESIZE)
+        for depth, lda in [(1, 1), (20, 25), (BITS, BITS)]:
+            size = 4 * lda + depth
+            a = pages[: mmap.PAGESIZE].view(dtype)[-size:]
+            a[:] = 1
+            assert protect(following, mmap.PAGESIZE, 0) == 0
+            masks = masks_of(depth, a, lda, dtype)
+            assert protect(following, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE) == 0
+            bits = np.unpackbits(masks.view(np.uint8), bitorder="little").reshape(-1, BITS)
+            assert bits[:5].sum() == 5 * depth
+        del pages, a
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
+@pytest.mark.skipif(REGISTER != 32, reason="dear with AVX2")
+def test_choose_is_not_stored_by_a_mask():
+    @numba.njit
+    def rectify(a):
+        for i in range(a.size):
+            a[i] = vectors.choose(a[i] < 0, np.float32(0), a[i])
+
+    rectify.compile((numba.float32[::1],))
+    (code,) = rectify.inspect_asm().values()
+    assert "ymm" in code
+    assert "maskmov" not in code
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
