@@ -323,7 +323,7 @@ OTHER_MEASURES = {
     "grid_search": ("Grid search", grid_search),
     "protections": ("Cost of the protections that are always on", protections),
     "accuracy": ("Fashion-MNIST, all 60,000: time to accuracy", accuracy),
-    "best_accuracy": ("The same, each library by what it does best", accuracy),
+    "best_accuracy": ("The same, each library with settings that suit it", accuracy),
     "features": ("What features cost", features),
     "recipe": ("Fashion-MNIST by AdamW, cosine, dropout 0.1 and smoothed labels", recipe),
 }
