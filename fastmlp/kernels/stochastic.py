@@ -27,6 +27,7 @@ from fastmlp._jit import entry_point, inlined_kernel, kernel, view_kernel
 from fastmlp.kernels.backprop import activate_layer, derive_layer, output_delta
 from fastmlp.kernels.blas import gemm
 from fastmlp.kernels.dense import matrix_product
+from fastmlp.kernels.gather import gather_rows
 from fastmlp.kernels.structures import BIASES, IS_SPARSE, UNITS, WEIGHTS, rows_of
 from fastmlp.kernels.team import share, wait_for_all
 from fastmlp.kernels.views import view
@@ -226,12 +227,9 @@ def _load_block(network, data, order, begin, last, half, scratch):
     n_features, dtype = network.layers[0, UNITS], scratch.inputs.dtype
     n_rows = min(BLOCK, last - begin)
     inputs = _block_inputs(scratch, half, n_features)
-    for i in range(n_rows):
-        source = view(data.X, order[begin + i] * n_features, n_features)
-        out = view(inputs, i * n_features, n_features)
-        for j in range(n_features):
-            out[j] = source[j]
     if n_rows > 0:
+        rows = view(inputs, 0, n_rows * n_features)
+        gather_rows(data.X, n_features, view(order, begin, n_rows), np.int64(0), n_features, rows)
         one, zero = dtype.type(1), dtype.type(0)
         products = view(scratch.products, half * BLOCK * BLOCK, BLOCK * BLOCK)
         gemm(

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["aligned_empty"]
+from fastmlp.kernels.vectors import LINE
 
-_LINE = 64
+__all__ = ["aligned_empty"]
 
 
 def aligned_empty(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -32,5 +32,5 @@ def aligned_empty(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any
     """
     dtype = np.dtype(dtype)
     size = dtype.itemsize * (shape if isinstance(shape, int) else math.prod(shape))
-    raw = np.empty(size + _LINE, np.uint8)
-    return np.ndarray(shape, dtype, raw, -raw.ctypes.data % _LINE)
+    raw = np.empty(size + LINE, np.uint8)
+    return np.ndarray(shape, dtype, raw, -raw.ctypes.data % LINE)
