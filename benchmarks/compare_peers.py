@@ -308,8 +308,6 @@ def compare(options: argparse.Namespace, console: Console) -> dict[str, Any]:
                 n_done += len(row["contestants"]) * (options.rounds + 2)
                 progress.update(bar, completed=n_done)  # a contestant that failed skips steps
                 result["rows"].append(row)
-                # Whatever was added when.
-                result["rows"].sort(key=lambda row: list(WORKLOADS).index(row["workload"]))
                 options.output.parent.mkdir(parents=True, exist_ok=True)
                 options.output.write_text(json.dumps(result, indent=1) + "\n")
         finally:

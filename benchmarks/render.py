@@ -45,11 +45,15 @@ def render(results: Path) -> tuple[str, str]:
     full = f"![{chart_title}](results/peers.svg)\n\n{summary(peers)}\n{_all_numbers(peers)}"
     for path in sorted(results.glob("peers-*.json")):
         others = json.loads(path.read_text())
+        # In the same order, whatever was measured when.
+        places = {(row["workload"], row["dtype"]): i for i, row in enumerate(peers["rows"])}
+        others["rows"].sort(
+            key=lambda row: places.get((row["workload"], row["dtype"]), len(places))
+        )
         full += f"\n### On {others['machine']['processor']}\n\n{summary(others)}\n"
         full += _all_numbers(others)
         there = {(row["workload"], row["dtype"]) for row in others["rows"]}
-        wanted = [(row["workload"], row["dtype"]) for row in peers["rows"]]
-        if left_out := [" ".join(row) for row in wanted if row not in there]:
+        if left_out := [" ".join(row) for row in places if row not in there]:
             full += f"\nNot measured there: {', '.join(left_out)}.\n"
     for name, (title, write) in OTHER_MEASURES.items():
         path = results / f"{name}.json"
