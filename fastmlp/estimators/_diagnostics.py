@@ -123,7 +123,7 @@ def look_at(layout: NetworkLayout, params: Floats, X: Any, targets: Floats) -> L
                 low, high = limits
                 n_at_limits += int(np.count_nonzero((hidden[0] < low) | (hidden[0] > high)))
             maxima.append([values.max(axis=0) for values in hidden])
-            outputs.append(some_outputs)
+            outputs.append(some_outputs.copy())  # a view would keep all layers of the piece
     return Look(
         X,
         rows,

@@ -107,11 +107,13 @@ class FittedMixin:
         params = self.__dict__.get("_params")
         if params is None:
             return False
-        for array in self.coefs_:
-            if array.base is not params.base:
-                return False
-        others = (self.intercepts_, *self._norms())
-        return all(array.base is params.base for arrays in others for array in arrays)
+        base = params.base
+        # Plain loops: this is a good part of what one row takes.
+        for arrays in (self.coefs_, self.intercepts_, *self._norms()):
+            for array in arrays:
+                if array.base is not base:
+                    return False
+        return True
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to copy or pickle, each parameter once.

@@ -81,10 +81,29 @@ def dense_forward(product, n_rows, n_inputs, stride, fan_out, a, weights, biases
         As for `matrix_product`.
     """
     one, zero = z.dtype.type(1), z.dtype.type(0)
+    if n_rows == 1:
+        _forward_of_one(n_inputs, fan_out, a, weights, biases, z)
+        return
     matrix_product(
         product, False, False, n_rows, fan_out, n_inputs,
         one, a, stride, weights, fan_out, zero, biases, z, fan_out, room,
     )  # fmt: skip
+
+
+@kernel
+def _forward_of_one(n_inputs, fan_out, a, weights, biases, z):
+    # BLAS would copy the weights before it reads them once. Many inputs are zero.
+    if biases.size:
+        _broadcast(1, biases, z)
+    else:
+        for j in range(fan_out):
+            z[j] = 0
+    for i in range(n_inputs):
+        x = a[i]
+        if x != 0:
+            w = view(weights, i * fan_out, fan_out)
+            for j in range(fan_out):
+                z[j] += x * w[j]
 
 
 @SPARSE_FORWARD.function

@@ -132,8 +132,9 @@ def run_batches_on_shards(
 
 @entry_point
 def predict(
-    layers, slopes, params, X, indptr, indices, sparse_forward, samples, begin, end, values, out
-):
+    layers, slopes, params, product, X, indptr, indices, sparse_forward, samples, begin, end,
+    capacity, buffer, out,
+):  # fmt: skip
     """Run the samples [begin, end) forward.
 
     A call from Python costs time per argument, and much more for a tuple: these are plain arrays.
@@ -144,6 +145,8 @@ def predict(
         As in `Network`.
     params : ndarray of shape (n_params,)
         All parameters.
+    product : int
+        As in `Network`.
     X, indptr, indices : ndarray
         As in `Data`.
     sparse_forward : int
@@ -152,8 +155,11 @@ def predict(
         Counts up from `begin`, where inputs are sparse.
     begin, end : int
         Which samples.
-    values : ndarray of shape (n_rows * units of all layers but the inputs,)
-        Room for some rows. **Overwritten.** Not shared with other threads.
+    capacity : int
+        Rows that pass through the network together.
+    buffer : ndarray of shape (n_room + capacity * units of all layers but the inputs,)
+        The room of a `product` without transposed matrices, if there is one; then the activations.
+        **Overwritten.** Not shared with other threads.
     out : ndarray of shape (n_samples * n_outputs,)
         **Overwritten** by the outputs, output activation applied, of these samples.
 
@@ -165,13 +171,13 @@ def predict(
     n_layers, n_features = layers.shape[0] - 1, layers[0, UNITS]
     n_outputs = layers[n_layers, UNITS]
     n_units = layers[n_layers, START] + n_outputs
-    capacity = values.size // n_units
-    nowhere = view(values, 0, 0)
+    n_room = buffer.size - capacity * n_units
+    values, nowhere = view(buffer, n_room, capacity * n_units), view(buffer, 0, 0)
     workspace = Workspace(
         capacity, nowhere, values, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere,
-        nowhere,
+        view(buffer, 0, n_room),
     )  # fmt: skip
-    network = Network(layers, slopes, 0, 0, nowhere, 0, 0, NOT_NARROW, 0)
+    network = Network(layers, slopes, 0, 0, nowhere, 0, 0, NOT_NARROW, product)
     data = Data(X, indptr, indices, nowhere, 0, nowhere, sparse_forward, 0)
     for position in range(begin, end, capacity):
         n_rows = min(capacity, end - position)

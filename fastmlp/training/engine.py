@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastmlp.kernels.epoch import predict, run_batches_on_shards, run_batches_together
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
-from fastmlp.kernels.products import room_size
+from fastmlp.kernels.products import FEW_ROWS, product, room_size
 from fastmlp.kernels.series import ENDED, end_epoch
 from fastmlp.kernels.stochastic import BLOCK, run_samples
 from fastmlp.kernels.structures import Data, Series, Step, Team
@@ -55,8 +55,10 @@ _MOST_EPOCHS_PER_CALL = 16
 _WORK_PER_CALL = 10**8
 # Multiply-adds of a product below which OpenBLAS keeps to one thread without being told.
 _SHARED_BY_BLAS = 200_000
+# Rows with which a layer must be worth products of our own, to have them compiled for predictions.
+_WORTH_COMPILATION = 64
 # Multiply-adds of a prediction that are worth another thread.
-_WORTH_A_THREAD = 4_000_000
+_WORTH_A_THREAD = 10_000_000
 
 
 @dataclass
@@ -507,6 +509,7 @@ class Predictor:
         self._n_units = sum(layout.units[1:])
         self._most_weights = max(fan_in * fan_out for fan_in, fan_out in layout.shapes)
         self._rows = piece_rows(layout, params.dtype)
+        self._n_room = room_size(0, 0, params.dtype)
 
     def few_rows(self, X: Floats) -> Floats | None:
         """Return the outputs for a few rows, fast.
@@ -524,9 +527,10 @@ class Predictor:
         """
         n_samples = X.shape[0]
         out = np.empty((n_samples, self._n_outputs), X.dtype)
-        values = np.empty(n_samples * self._n_units, X.dtype)
+        own_product, buffer = self._product_and_buffer(n_samples)
         arguments = (
-            *self._network, X.reshape(-1), *self._dense, 0, n_samples, values, out.reshape(-1)
+            *self._network, own_product, X.reshape(-1), *self._dense, 0, n_samples, n_samples,
+            buffer, out.reshape(-1),
         )  # fmt: skip
         if n_samples * self._most_weights < _SHARED_BY_BLAS:
             is_finite = predict(*arguments)
@@ -535,6 +539,20 @@ class Predictor:
             with single_threaded_blas():
                 is_finite = predict(*arguments)
         return out if is_finite else None
+
+    def _product_and_buffer(self, n_rows: int) -> tuple[int, Floats]:
+        """Return the address of `product`, or 0, and a buffer to run so many rows in."""
+        n_values = n_rows * self._n_units
+        # The first condition is only there to be fast for one row.
+        if n_rows < FEW_ROWS or not is_worth_own_products(
+            min(n_rows, _WORTH_COMPILATION), self._most_weights
+        ):
+            return 0, np.empty(n_values, self.params.dtype)
+        return self._own_product, aligned_empty(self._n_room + n_values, self.params.dtype)
+
+    @cached_property
+    def _own_product(self) -> int:
+        return int(product.address(self.params.dtype))
 
     def accepts(self, X: Any) -> bool:
         """Return whether `few_rows` can take X as it is.
@@ -588,9 +606,10 @@ class Predictor:
             def work(thread: int) -> None:
                 begin, end = bounds[thread], bounds[thread + 1]
                 samples = np.arange(begin, end if data.forward else begin)
+                own_product, buffer = self._product_and_buffer(rows)
                 predict(
-                    *self._network, data.X, data.indptr, data.indices, data.forward, samples,
-                    begin, end, np.empty(rows * self._n_units, dtype), out.reshape(-1),
+                    *self._network, own_product, data.X, data.indptr, data.indices, data.forward,
+                    samples, begin, end, rows, buffer, out.reshape(-1),
                 )  # fmt: skip
 
             with ThreadTeam(n_threads) as team:

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import tracemalloc
 import warnings
 from itertools import pairwise
 
@@ -144,6 +145,16 @@ def test_looks_at_rows_from_all_over_the_training_samples(sign, piece_bytes, mon
     assert training_warnings(model, X, X[:, 0]) == []
     (warning,) = training_warnings(model, X - 2, X[:, 0] > 0, sample_weight=np.ones(4000))[:1]
     assert "each of the 256 training samples" in str(warning.message)
+
+
+def test_a_look_keeps_no_layer_but_the_outputs():
+    X = np.random.default_rng(0).normal(size=(256, 2))
+    model = MLPRegressor(hidden_layer_sizes=(2000,), max_iter=1, random_state=0).fit(X, X[:, 0])
+    tracemalloc.start()
+    _diagnostics.look_at(model._layout, model._params, X, X[:, :1])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 256 * 2000 * 8 / 4
 
 
 # --------------------------------------------------------------------------------------

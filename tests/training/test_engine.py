@@ -9,6 +9,7 @@ from scipy import sparse
 
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.team import GRAIN
+from fastmlp.kernels.vectors import IS_FAST
 from fastmlp.training import engine as engine_module
 from fastmlp.training.data import kernel_data
 from fastmlp.training.engine import OptimizerState, Predictor
@@ -256,6 +257,32 @@ def test_predictions_do_not_depend_on_pieces_and_threads(n_samples, n_jobs, dtyp
     check()
     monkeypatch.setattr(engine_module, "_WORTH_A_THREAD", 1)
     check()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_predictions_skip_zeros_of_large_layers_only(dtype, monkeypatch):
+    problem = make_problem((70, 40), n_features=90, n_samples=301, dtype=dtype)
+    problem.X[np.random.default_rng(0).uniform(size=problem.X.shape) < 0.8] = 0
+    expected = reference.predict(problem.twin(), problem.X.astype(np.float64))
+    predictor, tolerance = Predictor(problem.layout, problem.params), 200 * np.finfo(dtype).eps
+    monkeypatch.setattr(predictor, "_rows", 64)
+    addresses, predict = [], engine_module.predict
+
+    def noted(*arguments):
+        addresses.append(arguments[3])
+        return predict(*arguments)
+
+    monkeypatch.setattr(engine_module, "predict", noted)
+    for n_jobs in N_JOBS:
+        out = predictor(kernel_data(problem.X, dtype), n_jobs)
+        np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance)
+        np.testing.assert_array_equal(out, predictor(kernel_data(problem.X, dtype), 1))
+    for n_samples in (1, 7, 64):
+        out = predictor.few_rows(problem.X[:n_samples].copy())
+        np.testing.assert_allclose(out, expected[:n_samples], rtol=tolerance, atol=tolerance)
+    *others, one, seven, many = map(bool, addresses)
+    assert set(others) == {IS_FAST}
+    assert (one, seven, many) == (False, False, IS_FAST)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # plain Python says so aloud
