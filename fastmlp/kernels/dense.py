@@ -6,6 +6,8 @@ Contract: 1-D contiguous views of one dtype, matrices row by row; nothing overla
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastmlp._jit import inlined_kernel, kernel
 from fastmlp._linking import Interface
 from fastmlp.kernels.blas import gemm
@@ -25,6 +27,8 @@ SPARSE_FORWARD = Interface(
 SPARSE_GRADIENT = Interface(
     "int", "int", "int", "real", "real", "ints", "ints", "int32s", "reals", "reals", "reals"
 )
+# Of a type: for a plain True, Numba compiles what gets it once more.
+_AS_IT_IS, _TRANSPOSED = np.bool_(False), np.bool_(True)
 # Numbers from which on no more are copied at a time.
 _MOST_COPIED = 256
 call_sparse_forward = SPARSE_FORWARD.caller("Call `sparse_forward`.")
@@ -85,7 +89,7 @@ def dense_forward(product, n_rows, n_inputs, stride, fan_out, a, weights, biases
         _forward_of_one(n_inputs, fan_out, a, weights, biases, z)
         return
     matrix_product(
-        product, False, False, n_rows, fan_out, n_inputs,
+        product, _AS_IT_IS, _AS_IT_IS, n_rows, fan_out, n_inputs,
         one, a, stride, weights, fan_out, zero, biases, z, fan_out, room,
     )  # fmt: skip
 
@@ -93,11 +97,9 @@ def dense_forward(product, n_rows, n_inputs, stride, fan_out, a, weights, biases
 @kernel
 def _forward_of_one(n_inputs, fan_out, a, weights, biases, z):
     # BLAS would copy the weights before it reads them once. Many inputs are zero.
-    if biases.size:
-        _broadcast(1, biases, z)
-    else:
-        for j in range(fan_out):
-            z[j] = 0
+    zero = z.dtype.type(0)
+    for j in range(fan_out):
+        z[j] = biases[j] if biases.size else zero
     for i in range(n_inputs):
         x = a[i]
         if x != 0:
@@ -186,7 +188,7 @@ def weight_gradient(product, n_rows, n_inputs, stride, fan_out, alpha, a, delta,
         For `product`. **Overwritten.**
     """
     matrix_product(
-        product, True, False, n_inputs, fan_out, n_rows,
+        product, _TRANSPOSED, _AS_IT_IS, n_inputs, fan_out, n_rows,
         alpha, a, stride, delta, fan_out, beta, view(delta, 0, 0), grads, fan_out, room,
     )  # fmt: skip
 
@@ -284,7 +286,7 @@ def input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inp
     """
     one, zero = delta.dtype.type(1), delta.dtype.type(0)
     matrix_product(
-        product, False, True, n_rows, n_inputs, fan_out,
+        product, _AS_IT_IS, _TRANSPOSED, n_rows, n_inputs, fan_out,
         one, delta, fan_out, weights, fan_out, zero, view(weights, 0, 0), delta_inputs, n_inputs,
         room,
     )  # fmt: skip
