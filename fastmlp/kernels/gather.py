@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastmlp._jit import kernel
-from fastmlp.kernels.vectors import LINE, prefetch
+from fastmlp.kernels.registers import LINE
+from fastmlp.kernels.vectors import prefetch
 from fastmlp.kernels.views import view
 
 __all__ = ["gather_rows"]

@@ -20,11 +20,9 @@ from numpy.typing import DTypeLike
 
 from fastmlp._jit import inlined_kernel, kernel, view_kernel
 from fastmlp._linking import Interface
+from fastmlp.kernels.registers import BITS, PER_CYCLE, REGISTER
 from fastmlp.kernels.vectors import (
-    BITS,
     MAX_REGISTERS,
-    PER_CYCLE,
-    REGISTER,
     WIDEST,
     add_product,
     add_product_of_nonzeros,

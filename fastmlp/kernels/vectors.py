@@ -1,161 +1,28 @@
-"""What loops over single numbers cannot say well: code for vector registers, in LLVM's own terms.
-
-LLVM turns it into whatever instructions the processor has.
-"""
+"""What loops over single numbers cannot say well, written for vector registers."""
 
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp._jit import python_version
+from fastmlp.kernels.registers import BITS, LINE, REGISTER, Vectors, data_of, int64
 
 __all__ = [
-    "BITS", "IS_FAST", "LINE", "MAX_REGISTERS", "PER_CYCLE", "REGISTER", "WIDEST", "add_product",
-    "add_product_of_nonzeros", "choose", "find_nonzeros", "pack", "prefetch", "transpose_square",
+    "MAX_REGISTERS", "WIDEST", "add_product", "add_product_of_nonzeros", "choose", "find_nonzeros",
+    "pack", "prefetch", "transpose_square",
 ]  # fmt: skip
 
-try:
-    # Not public. It is what Numba compiles for, and what compiled code is kept by.
-    from numba.core.codegen import get_host_cpu_features
-except ImportError:  # nothing of the processor's then, which is right, but slow
-    get_host_cpu_features = str
-
-_FEATURES = config.CPU_FEATURES
-if _FEATURES is None:
-    _FEATURES = get_host_cpu_features()
-_FEATURES = _FEATURES.split(",")
-_HAS_AVX2 = "+avx2" in _FEATURES and "+fma" in _FEATURES
-# Bytes of a vector register.
-REGISTER = 64 if "+avx512f" in _FEATURES else 32 if _HAS_AVX2 else 16
-# Bytes of a line of the cache.
-LINE = 64
-# Registers that are multiplied and added in a cycle. Zen 4 does so one half after the other.
-_IS_HALVED = (config.CPU_NAME or binding.get_host_cpu_name()) == "znver4"
-PER_CYCLE = 1 if REGISTER == 64 and _IS_HALVED else 2
-# Whether what is here is known to be faster than plain loops and BLAS; else it is only right.
-IS_FAST = REGISTER > 16
 # Registers that hold a row of a result. There are 16 or 32, but 64 such rows of the other matrix
 # should fit a first-level cache of 32 KiB.
 MAX_REGISTERS = {64: 8, 32: 13, 16: 8}[REGISTER]
-# Elements whose zeros are found together.
-BITS = 64
 # Rows of a result that are computed together, by the registers that hold one of them: with those of
 # a row of B and a number of A they fill the processor's, of which there are 32 or 16.
-_ROWS_TOGETHER = {1: 8, 2: 12, 3: 8, 4: 6} if "+avx512f" in _FEATURES else {1: 8, 2: 6, 3: 4}
+_ROWS_TOGETHER = {1: 8, 2: 12, 3: 8, 4: 6} if REGISTER == 64 else {1: 8, 2: 6, 3: 4}
 WIDEST = max(_ROWS_TOGETHER)
-
-
-class _Vectors:
-    """Emits instructions on vectors of a dtype."""
-
-    def __init__(self, builder, dtype):
-        self.builder = builder
-        self.itemsize = dtype.bitwidth // 8
-        self.lanes = REGISTER // self.itemsize
-        self.kind = ir.VectorType(
-            ir.FloatType() if self.itemsize == 4 else ir.DoubleType(), self.lanes
-        )
-        self.zeros = ir.Constant(self.kind, None)
-        self._suffix = f"v{self.lanes}f{dtype.bitwidth}"
-
-    def call(self, name, returns, *arguments):
-        """Call one of LLVM's own functions."""
-        kind = ir.FunctionType(returns, [argument.type for argument in arguments])
-        callee = cgutils.get_or_insert_function(self.builder.module, kind, name)
-        return self.builder.call(callee, arguments)
-
-    def element(self, pointer, *offsets):
-        """Return the pointer to an element, as many on as the product of some offsets."""
-        offset = offsets[0]
-        for factor in offsets[1:]:
-            offset = self.builder.mul(offset, factor)
-        return self.builder.gep(pointer, [offset])
-
-    def _at(self, pointer):
-        return self.builder.bitcast(pointer, self.kind.as_pointer())
-
-    def load(self, pointer, lanes=None, align=None):
-        """Read a vector, or some lanes of it; the others are 0 and their memory is not touched."""
-        if lanes is None:
-            return self.builder.load(self._at(pointer), align=align or self.itemsize)
-        return self.call(
-            f"llvm.masked.load.{self._suffix}.p0", self.kind, self._at(pointer),
-            _int32(self.itemsize), lanes, self.zeros,
-        )  # fmt: skip
-
-    def store(self, vector, pointer, lanes=None):
-        """Write a vector, or some lanes of it."""
-        if lanes is None:
-            self.builder.store(vector, self._at(pointer), align=self.itemsize)
-            return
-        self.call(
-            f"llvm.masked.store.{self._suffix}.p0", ir.VoidType(), vector, self._at(pointer),
-            _int32(self.itemsize), lanes,
-        )  # fmt: skip
-
-    def prefetch(self, pointer, *, is_written):
-        """Fetch a line into the first-level cache, to be read or to be written."""
-        byte = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
-        self.call(
-            "llvm.prefetch.p0", ir.VoidType(), byte, _int32(int(is_written)), _int32(3), _int32(1)
-        )
-
-    def multiply_add(self, x, y, z):
-        """Return x y + z."""
-        return self.call(f"llvm.fmuladd.{self._suffix}", self.kind, x, y, z)
-
-    def everywhere(self, number):
-        """Return a number in all lanes."""
-        undefined = ir.Constant(self.kind, ir.Undefined)
-        first = self.builder.insert_element(undefined, number, _int32(0))
-        return self.shuffle(first, undefined, [0] * self.lanes)
-
-    def shuffle(self, one, other, order):
-        """Return elements of two vectors, numbered through, in some order."""
-        order = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), order)
-        return self.builder.shuffle_vector(one, other, order)
-
-    def bits_below(self, count):
-        """Return 64 bits, as many of which are 1 as a count says, from the lowest on."""
-        builder = self.builder
-        ones = builder.sub(builder.shl(_int64(1), count), _int64(1))
-        return builder.select(builder.icmp_signed(">=", count, _int64(64)), _int64(-1), ones)
-
-    def lanes_below(self, count, first=0):
-        """Return which of the lanes, the first of them numbered `first`, are below a count."""
-        builder = self.builder
-        bits = builder.lshr(self.bits_below(count), _int64(first))
-        some = builder.trunc(bits, ir.IntType(self.lanes))
-        return builder.bitcast(some, ir.VectorType(ir.IntType(1), self.lanes))
-
-    def nonzeros(self, pointer, lanes):
-        """Return the mask of 64 elements that are not 0; `lanes` says which there are, or None."""
-        builder, mask = self.builder, _int64(0)
-        for first in range(0, BITS, self.lanes):
-            some = lanes[first // self.lanes] if lanes else None
-            x = self.load(self.element(pointer, _int64(first)), some)
-            bits = builder.bitcast(
-                builder.fcmp_unordered("!=", x, self.zeros), ir.IntType(self.lanes)
-            )
-            bits = builder.shl(builder.zext(bits, ir.IntType(64)), _int64(first))
-            mask = builder.or_(mask, bits)
-        return mask
-
-
-def _int32(value):
-    return ir.Constant(ir.IntType(32), value)
-
-
-def _int64(value):
-    return ir.Constant(ir.IntType(64), value)
-
-
-def _data(context, builder, kind, array):
-    return context.make_array(kind)(context, builder, array).data
 
 
 def _places(n, lanes, last):
@@ -172,10 +39,10 @@ def _columns_of(vectors, n_registers, n):
     None means all. The last of several registers holds some columns of the one before it, too: what
     is computed twice is the same, and to leave out lanes takes some processors long.
     """
-    columns = [_int64(register * vectors.lanes) for register in range(n_registers)]
+    columns = [int64(register * vectors.lanes) for register in range(n_registers)]
     if n_registers == 1:
         return columns, [vectors.lanes_below(n)]
-    columns[-1] = vectors.builder.sub(n, _int64(vectors.lanes))
+    columns[-1] = vectors.builder.sub(n, int64(vectors.lanes))
     return columns, [None] * n_registers
 
 
@@ -209,16 +76,16 @@ def find_nonzeros(typingctx, m, k, a, lda, masks):
 
     def codegen(context, builder, signature, arguments):
         m, k, _, lda, _ = arguments
-        vectors, zero = _Vectors(builder, dtype), _int64(0)
+        vectors, zero = Vectors(builder, dtype), int64(0)
         size = context.make_array(a)(context, builder, arguments[2]).nitems
-        source = _data(context, builder, a, arguments[2])
-        target = _data(context, builder, masks, arguments[4])
+        source = data_of(context, builder, a, arguments[2])
+        target = data_of(context, builder, masks, arguments[4])
         target = builder.bitcast(target, ir.IntType(64).as_pointer())
         there = [vectors.lanes_below(k, first) for first in range(0, BITS, vectors.lanes)]
         below = vectors.bits_below(k)
         # Rows after which enough follows are read 64 elements at a time, whatever these may be.
-        spare = builder.sub(size, _int64(BITS))
-        n_long = builder.add(builder.sdiv(spare, lda), _int64(1))
+        spare = builder.sub(size, int64(BITS))
+        n_long = builder.add(builder.sdiv(spare, lda), int64(1))
         n_long = builder.select(builder.icmp_signed("<", spare, zero), zero, n_long)
         n_long = builder.select(builder.icmp_signed("<", m, n_long), m, n_long)
         for begin, end, lanes in ((zero, n_long, None), (n_long, m, there)):
@@ -276,18 +143,18 @@ def add_product_of_nonzeros(typingctx, m, n, masks, a, lda, slab, old, ldo, c, l
     def codegen(context, builder, signature, arguments):
         m, n, _, _, lda, _, _, ldo, _, ldc = arguments
         masks, a, slab, old, c = (
-            _data(context, builder, signature.args[i], arguments[i]) for i in (2, 3, 5, 6, 8)
+            data_of(context, builder, signature.args[i], arguments[i]) for i in (2, 3, 5, 6, 8)
         )
         masks = builder.bitcast(masks, ir.IntType(64).as_pointer())
         lanes = REGISTER // (dtype.bitwidth // 8)
-        n_registers = builder.sdiv(builder.add(n, _int64(lanes - 1)), _int64(lanes))
+        n_registers = builder.sdiv(builder.add(n, int64(lanes - 1)), int64(lanes))
         end = builder.append_basic_block("end")
         choice = builder.switch(n_registers, end)
         for number in range(1, MAX_REGISTERS + 1):
             block = builder.append_basic_block(f"registers.{number}")
-            choice.add_case(_int64(number), block)
+            choice.add_case(int64(number), block)
             builder.position_at_end(block)
-            vectors = _Vectors(builder, dtype)
+            vectors = Vectors(builder, dtype)
             _rows_by_slab(vectors, number, m, n, masks, a, lda, slab, old, ldo, c, ldc)
             builder.branch(end)
         builder.position_at_end(end)
@@ -306,7 +173,7 @@ def _rows_by_slab(vectors, n_registers, m, n, masks, a, lda, slab, old, ldo, c, 
         out = vectors.element(c, loop.index, ldc)
         # The next row is fetched while this one is at work. What follows the last one may be
         # another thread's.
-        next_one = builder.add(loop.index, _int64(1))
+        next_one = builder.add(loop.index, int64(1))
         is_last = builder.icmp_signed("==", next_one, m)
         next_row = builder.select(is_last, out, vectors.element(out, ldc))
         for column in dict.fromkeys([*columns[:: LINE // REGISTER], columns[-1]]):
@@ -336,16 +203,16 @@ def _add_rows_of_slab(vectors, mask, row, slab, sums):
     builder.position_at_end(head)
     left = builder.phi(mask.type)
     totals = [builder.phi(vectors.kind) for _ in sums]
-    builder.cbranch(builder.icmp_unsigned("!=", left, _int64(0)), body, end)
+    builder.cbranch(builder.icmp_unsigned("!=", left, int64(0)), body, end)
     builder.position_at_end(body)
     place = vectors.call("llvm.cttz.i64", mask.type, left, ir.Constant(ir.IntType(1), 1))
     number = vectors.everywhere(builder.load(vectors.element(row, place)))
-    other = vectors.element(slab, place, _int64(len(sums) * vectors.lanes))
+    other = vectors.element(slab, place, int64(len(sums) * vectors.lanes))
     new = []
     for register, total in enumerate(totals):
-        pointer = vectors.element(other, _int64(register * vectors.lanes))
+        pointer = vectors.element(other, int64(register * vectors.lanes))
         new.append(vectors.multiply_add(number, vectors.load(pointer, align=REGISTER), total))
-    without_lowest = builder.and_(left, builder.sub(left, _int64(1)))
+    without_lowest = builder.and_(left, builder.sub(left, int64(1)))
     for phi, first, later in zip(
         [left, *totals], [mask, *sums], [without_lowest, *new], strict=True
     ):
@@ -405,17 +272,17 @@ def add_product(typingctx, m, n, k, alpha, a, row_step, step, b, ldb, last, old,
     def codegen(context, builder, signature, arguments):
         m, n, k, alpha, _, row_step, step, _, ldb, last, _, ldo, _, ldc = arguments
         a, b, old, c = (
-            _data(context, builder, signature.args[i], arguments[i]) for i in (4, 7, 10, 12)
+            data_of(context, builder, signature.args[i], arguments[i]) for i in (4, 7, 10, 12)
         )
         lanes = REGISTER // (dtype.bitwidth // 8)
-        n_registers = builder.sdiv(builder.add(n, _int64(lanes - 1)), _int64(lanes))
+        n_registers = builder.sdiv(builder.add(n, int64(lanes - 1)), int64(lanes))
         end = builder.append_basic_block("end")
         choice = builder.switch(n_registers, end)
         for number, height in _ROWS_TOGETHER.items():
             block = builder.append_basic_block(f"registers.{number}")
-            choice.add_case(_int64(number), block)
+            choice.add_case(int64(number), block)
             builder.position_at_end(block)
-            vectors, start = _Vectors(builder, dtype), _int64(0)
+            vectors, start = Vectors(builder, dtype), int64(0)
             for n_rows in (height, 1):
                 start = _rows_together(
                     vectors, n_rows, number, start, m, n, k, alpha, a, row_step, step, b, ldb, last,
@@ -437,10 +304,10 @@ def _rows_together(
     columns, counted = _columns_of(vectors, n_registers, n)
     places = columns if n_registers == 1 else [*columns[:-1], last]
     factor = vectors.everywhere(alpha)
-    n_times = builder.sdiv(builder.sub(m, start), _int64(n_rows))
+    n_times = builder.sdiv(builder.sub(m, start), int64(n_rows))
     with cgutils.for_range(builder, n_times) as loop:
-        first = builder.add(start, builder.mul(loop.index, _int64(n_rows)))
-        numbers = [builder.add(first, _int64(i)) for i in rows]
+        first = builder.add(start, builder.mul(loop.index, int64(n_rows)))
+        numbers = [builder.add(first, int64(i)) for i in rows]
         lefts = [vectors.element(a, number, row_step) for number in numbers]
         outs = [vectors.element(c, number, ldc) for number in numbers]
         before = builder.block
@@ -461,8 +328,8 @@ def _rows_together(
             new.append(
                 [vectors.multiply_add(number, x, y) for x, y in zip(right, totals, strict=True)]
             )
-        next_place = builder.add(place, _int64(1))
-        place.add_incoming(_int64(0), before)
+        next_place = builder.add(place, int64(1))
+        place.add_incoming(int64(0), before)
         place.add_incoming(next_place, body)
         for totals, later in zip(sums, new, strict=True):
             for phi, value in zip(totals, later, strict=True):
@@ -476,7 +343,7 @@ def _rows_together(
             for column, total, term, some in zip(columns, totals, terms, counted, strict=True):
                 total = vectors.multiply_add(factor, total, term)
                 vectors.store(total, vectors.element(out, column), some)
-    return builder.add(start, builder.mul(n_times, _int64(n_rows)))
+    return builder.add(start, builder.mul(n_times, int64(n_rows)))
 
 
 def _choose(condition, x, y):
@@ -537,8 +404,8 @@ def prefetch(typingctx, array, index):
     signature = types.void(array, types.intp)
 
     def codegen(context, builder, signature, arguments):
-        vectors = _Vectors(builder, array.dtype)
-        pointer = vectors.element(_data(context, builder, array, arguments[0]), arguments[1])
+        vectors = Vectors(builder, array.dtype)
+        pointer = vectors.element(data_of(context, builder, array, arguments[0]), arguments[1])
         vectors.prefetch(pointer, is_written=False)
         return context.get_dummy_value()
 
@@ -579,18 +446,18 @@ def pack(typingctx, m, n, factor, matrix, stride, slab):
 
     def codegen(context, builder, signature, arguments):
         m, n, factor, _, stride, _ = arguments
-        source = _data(context, builder, signature.args[3], arguments[3])
-        target = _data(context, builder, signature.args[5], arguments[5])
-        vectors = _Vectors(builder, dtype)
-        factors, lanes = vectors.everywhere(factor), _int64(vectors.lanes)
-        n_registers = builder.sdiv(builder.add(n, _int64(vectors.lanes - 1)), lanes)
+        source = data_of(context, builder, signature.args[3], arguments[3])
+        target = data_of(context, builder, signature.args[5], arguments[5])
+        vectors = Vectors(builder, dtype)
+        factors, lanes = vectors.everywhere(factor), int64(vectors.lanes)
+        n_registers = builder.sdiv(builder.add(n, int64(vectors.lanes - 1)), lanes)
         width = builder.mul(n_registers, lanes)
         latest = builder.sub(n, lanes)
-        latest = builder.select(builder.icmp_signed("<", latest, _int64(0)), _int64(0), latest)
+        latest = builder.select(builder.icmp_signed("<", latest, int64(0)), int64(0), latest)
 
         def copy(first, count):
             """Emit the loop over rows of so many registers from one on."""
-            columns = [builder.add(first, _int64(i * vectors.lanes)) for i in range(count)]
+            columns = [builder.add(first, int64(i * vectors.lanes)) for i in range(count)]
             # The last register begins where it can be filled.
             is_last = builder.icmp_signed(">", columns[-1], latest)
             begins = [*columns[:-1], builder.select(is_last, latest, columns[-1])]
@@ -603,10 +470,10 @@ def pack(typingctx, m, n, factor, matrix, stride, slab):
                     vectors.store(builder.fmul(factors, x), vectors.element(out, column))
 
         # Most lines are read once: rows that are far apart throw each other out of the cache.
-        n_fours = builder.sdiv(n_registers, _int64(4))
+        n_fours = builder.sdiv(n_registers, int64(4))
         with cgutils.for_range(builder, n_fours) as fours:
-            copy(builder.mul(fours.index, _int64(4 * vectors.lanes)), 4)
-        n_done = builder.mul(n_fours, _int64(4))
+            copy(builder.mul(fours.index, int64(4 * vectors.lanes)), 4)
+        n_done = builder.mul(n_fours, int64(4))
         with cgutils.for_range(builder, builder.sub(n_registers, n_done)) as ones:
             copy(builder.mul(builder.add(n_done, ones.index), lanes), 1)
         return context.get_dummy_value()
@@ -639,12 +506,12 @@ def transpose_square(typingctx, matrix, stride, out, out_stride):
     signature = types.void(matrix, types.intp, out, types.intp)
 
     def codegen(context, builder, signature, arguments):
-        source = _data(context, builder, signature.args[0], arguments[0])
-        target = _data(context, builder, signature.args[2], arguments[2])
+        source = data_of(context, builder, signature.args[0], arguments[0])
+        target = data_of(context, builder, signature.args[2], arguments[2])
         _, stride, _, out_stride = arguments
-        vectors = _Vectors(builder, dtype)
+        vectors = Vectors(builder, dtype)
         size = vectors.lanes
-        rows = [vectors.load(vectors.element(source, _int64(i), stride)) for i in range(size)]
+        rows = [vectors.load(vectors.element(source, int64(i), stride)) for i in range(size)]
         # Rows that are a power of two apart exchange halves, then quarters of halves, and so on.
         step = size // 2
         while step:
@@ -657,7 +524,7 @@ def transpose_square(typingctx, matrix, stride, out, out_stride):
                     rows[i + step] = vectors.shuffle(one, other, high)
             step //= 2
         for i, row in enumerate(rows):
-            vectors.store(row, vectors.element(target, _int64(i), out_stride))
+            vectors.store(row, vectors.element(target, int64(i), out_stride))
         return context.get_dummy_value()
 
     return signature, codegen

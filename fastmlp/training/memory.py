@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastmlp.kernels.vectors import LINE
+from fastmlp.kernels.registers import LINE
 
 __all__ = ["aligned_empty"]
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastmlp.kernels.products import FEW_ROWS, LITTLE_WORK
+from fastmlp.kernels.registers import IS_FAST
 from fastmlp.kernels.stochastic import BLOCK
 from fastmlp.kernels.structures import Scratch, Workspace
 from fastmlp.kernels.team import GRAIN
-from fastmlp.kernels.vectors import IS_FAST
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.network import NetworkLayout
 

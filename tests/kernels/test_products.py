@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels.products import _MOST_TURNED, FEW_ROWS, room_size
-from fastmlp.kernels.vectors import BITS, IS_FAST, REGISTER
+from fastmlp.kernels.registers import BITS, IS_FAST, REGISTER
 from fastmlp.training import engine as engine_module
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.plan import Plan, make_plan

@@ -8,8 +8,9 @@ import numba
 import numpy as np
 import pytest
 
-from fastmlp.kernels import epoch, vectors
-from fastmlp.kernels.vectors import BITS, MAX_REGISTERS, REGISTER, WIDEST
+from fastmlp.kernels import epoch, registers, vectors
+from fastmlp.kernels.registers import BITS, REGISTER
+from fastmlp.kernels.vectors import MAX_REGISTERS, WIDEST
 from tests.kernels import compiled
 from tests.kernels.compiled import FLOATS, IS_COMPILED
 
@@ -43,7 +44,7 @@ def slab_of(B):
 def test_registers_are_those_of_the_processor_that_code_is_kept_for():
     # Else code of another width might be read from disk.
     _, _, features = epoch.predict.targetctx.codegen().magic_tuple()
-    assert ",".join(vectors._FEATURES) == features
+    assert ",".join(registers._FEATURES) == features
 
 
 def masks_of(depth, a, lda, dtype):

@@ -8,8 +8,8 @@ import threadpoolctl
 from scipy import sparse
 
 from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.kernels.registers import IS_FAST
 from fastmlp.kernels.team import GRAIN
-from fastmlp.kernels.vectors import IS_FAST
 from fastmlp.training import engine as engine_module
 from fastmlp.training.data import kernel_data
 from fastmlp.training.engine import OptimizerState, Predictor
