@@ -187,10 +187,25 @@ def weight_gradient(product, n_rows, n_inputs, stride, fan_out, alpha, a, delta,
     room : ndarray
         For `product`. **Overwritten.**
     """
+    if n_rows == 1:
+        _weight_gradient_of_one(n_inputs, fan_out, alpha, a, delta, beta, grads)
+        return
     matrix_product(
         product, _TRANSPOSED, _AS_IT_IS, n_inputs, fan_out, n_rows,
         alpha, a, stride, delta, fan_out, beta, view(delta, 0, 0), grads, fan_out, room,
     )  # fmt: skip
+
+
+@kernel
+def _weight_gradient_of_one(n_inputs, fan_out, alpha, a, delta, beta, grads):
+    for i in range(n_inputs):
+        x, g = alpha * a[i], view(grads, i * fan_out, fan_out)
+        if beta == 0:
+            for j in range(fan_out):
+                g[j] = x * delta[j]
+        else:
+            for j in range(fan_out):
+                g[j] += x * delta[j]
 
 
 @SPARSE_GRADIENT.function
@@ -285,8 +300,20 @@ def input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inp
         For `product`. **Overwritten.**
     """
     one, zero = delta.dtype.type(1), delta.dtype.type(0)
+    if n_rows == 1:
+        _input_gradient_of_one(n_inputs, fan_out, delta, weights, delta_inputs)
+        return
     matrix_product(
         product, _AS_IT_IS, _TRANSPOSED, n_rows, n_inputs, fan_out,
         one, delta, fan_out, weights, fan_out, zero, view(weights, 0, 0), delta_inputs, n_inputs,
         room,
     )  # fmt: skip
+
+
+@kernel
+def _input_gradient_of_one(n_inputs, fan_out, delta, weights, delta_inputs):
+    for i in range(n_inputs):
+        w, total = view(weights, i * fan_out, fan_out), delta.dtype.type(0)
+        for j in range(fan_out):
+            total += w[j] * delta[j]
+        delta_inputs[i] = total
