@@ -83,6 +83,10 @@ def dense_forward(product, n_rows, n_inputs, stride, fan_out, a, weights, biases
         **Overwritten** by the pre-activations.
     room : ndarray
         As for `matrix_product`.
+
+    Notes
+    -----
+    What is infinite or nan in W need not show in z where it meets an input that is 0.
     """
     one, zero = z.dtype.type(1), z.dtype.type(0)
     if n_rows == 1:

@@ -278,7 +278,7 @@ def _update_block(network, n_rows, half, scratch, workspace, n_parts, part):
     one = scratch.columns.dtype.type(1)
     if n_columns > 0:
         matrix_product(
-            network.product, True, False, n_features, n_columns, n_rows,
+            network.product, np.bool_(True), np.bool_(False), n_features, n_columns, n_rows,
             -one, _block_inputs(scratch, half, n_features), n_features,
             view(scratch.errors, column, BLOCK * width - column), width,
             one, view(scratch.errors, 0, 0),
@@ -297,7 +297,7 @@ def _update_and_forward_block(network, n_before, n_rows, half, scratch, workspac
     one, zero = scratch.columns.dtype.type(1), scratch.columns.dtype.type(0)
     if n_columns > 0:
         matrix_product(
-            network.product, False, False, n_rows, n_columns, n_features,
+            network.product, np.bool_(False), np.bool_(False), n_rows, n_columns, n_features,
             one, _block_inputs(scratch, half, n_features), n_features,
             view(scratch.columns, n_features * column, n_features * n_columns), n_columns,
             zero, view(scratch.errors, 0, 0),

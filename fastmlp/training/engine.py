@@ -527,12 +527,14 @@ class Predictor:
         """
         n_samples = X.shape[0]
         out = np.empty((n_samples, self._n_outputs), X.dtype)
-        own_product, buffer = self._product_and_buffer(n_samples)
+        own_product = self._product_for(n_samples)
+        buffer = self._buffer_for(n_samples, own_product)
         arguments = (
             *self._network, own_product, X.reshape(-1), *self._dense, 0, n_samples, n_samples,
             buffer, out.reshape(-1),
         )  # fmt: skip
-        if n_samples * self._most_weights < _SHARED_BY_BLAS:
+        # One row takes no BLAS.
+        if n_samples == 1 or n_samples * self._most_weights < _SHARED_BY_BLAS:
             is_finite = predict(*arguments)
         else:
             # How many threads there are must not show in the last bits.
@@ -540,15 +542,21 @@ class Predictor:
                 is_finite = predict(*arguments)
         return out if is_finite else None
 
-    def _product_and_buffer(self, n_rows: int) -> tuple[int, Floats]:
-        """Return the address of `product`, or 0, and a buffer to run so many rows in."""
-        n_values = n_rows * self._n_units
+    def _product_for(self, n_rows: int) -> int:
+        """Return the address of `product` if so many rows at a time are worth it, else 0."""
         # The first condition is only there to be fast for one row.
         if n_rows < FEW_ROWS or not is_worth_own_products(
             min(n_rows, _WORTH_COMPILATION), self._most_weights
         ):
-            return 0, np.empty(n_values, self.params.dtype)
-        return self._own_product, aligned_empty(self._n_room + n_values, self.params.dtype)
+            return 0
+        return self._own_product
+
+    def _buffer_for(self, n_rows: int, own_product: int) -> Floats:
+        """Return what `predict` works in."""
+        n_values = n_rows * self._n_units
+        if not own_product:
+            return np.empty(n_values, self.params.dtype)
+        return aligned_empty(self._n_room + n_values, self.params.dtype)
 
     @cached_property
     def _own_product(self) -> int:
@@ -603,10 +611,12 @@ class Predictor:
                 min(n_pieces * part // n_threads * rows, n_samples) for part in range(n_threads + 1)
             ]
 
+            own_product = self._product_for(rows)
+
             def work(thread: int) -> None:
                 begin, end = bounds[thread], bounds[thread + 1]
                 samples = np.arange(begin, end if data.forward else begin)
-                own_product, buffer = self._product_and_buffer(rows)
+                buffer = self._buffer_for(rows, own_product)
                 predict(
                     *self._network, own_product, data.X, data.indptr, data.indices, data.forward,
                     samples, begin, end, rows, buffer, out.reshape(-1),

@@ -9,7 +9,7 @@ from scipy import sparse
 from tests.kernels import compiled
 from tests.kernels.compiled import FLOATS
 
-SHAPES = [(1, 1, 1), (1, 4, 3), (7, 5, 1), (16, 1, 9), (33, 20, 12)]
+SHAPES = [(1, 1, 1), (1, 4, 3), (1, 40, 37), (7, 5, 1), (16, 1, 9), (33, 20, 12)]
 # With many zeros, products of these skip them.
 LARGE = (48, 130, 70)
 

@@ -273,6 +273,7 @@ def test_predictions_skip_zeros_of_large_layers_only(dtype, monkeypatch):
         return predict(*arguments)
 
     monkeypatch.setattr(engine_module, "predict", noted)
+    monkeypatch.setattr(engine_module, "_WORTH_A_THREAD", 1)
     for n_jobs in N_JOBS:
         out = predictor(kernel_data(problem.X, dtype), n_jobs)
         np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance)
@@ -283,6 +284,11 @@ def test_predictions_skip_zeros_of_large_layers_only(dtype, monkeypatch):
     *others, one, seven, many = map(bool, addresses)
     assert set(others) == {IS_FAST}
     assert (one, seven, many) == (False, False, IS_FAST)
+    # For these it would take longer to compile than they ever save.
+    small = make_problem((16,), n_features=90, n_samples=301, dtype=dtype)
+    addresses.clear()
+    Predictor(small.layout, small.params).few_rows(small.X)
+    assert addresses == [0]
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # plain Python says so aloud
