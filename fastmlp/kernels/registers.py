@@ -9,7 +9,7 @@ from llvmlite import binding, ir
 from numba.core import cgutils, config
 
 __all__ = [
-    "BITS", "IS_FAST", "LINE", "PER_CYCLE", "REGISTER", "Vectors", "data_of", "int32", "int64",
+    "BITS", "IS_FAST", "LINE", "PER_CYCLE", "REGISTER", "Vectors", "constant", "data_of",
 ]  # fmt: skip
 
 try:
@@ -123,7 +123,7 @@ class Vectors:
             return self.builder.load(self._at(pointer), align=align or self.itemsize)
         return self.call(
             f"llvm.masked.load.{self._suffix}.p0", self.kind, self._at(pointer),
-            int32(self.itemsize), lanes, self.zeros,
+            constant(self.itemsize, 32), lanes, self.zeros,
         )  # fmt: skip
 
     def store(self, vector, pointer, lanes=None):
@@ -143,7 +143,7 @@ class Vectors:
             return
         self.call(
             f"llvm.masked.store.{self._suffix}.p0", ir.VoidType(), vector, self._at(pointer),
-            int32(self.itemsize), lanes,
+            constant(self.itemsize, 32), lanes,
         )  # fmt: skip
 
     def prefetch(self, pointer, *, is_written):
@@ -157,9 +157,8 @@ class Vectors:
             Whether it will be written.
         """
         byte = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
-        self.call(
-            "llvm.prefetch.p0", ir.VoidType(), byte, int32(int(is_written)), int32(3), int32(1)
-        )
+        how, closest, data = constant(int(is_written), 32), constant(3, 32), constant(1, 32)
+        self.call("llvm.prefetch.p0", ir.VoidType(), byte, how, closest, data)
 
     def multiply_add(self, x, y, z):
         """Return x y + z.
@@ -190,7 +189,7 @@ class Vectors:
             A vector.
         """
         undefined = ir.Constant(self.kind, ir.Undefined)
-        first = self.builder.insert_element(undefined, number, int32(0))
+        first = self.builder.insert_element(undefined, number, constant(0, 32))
         return self.shuffle(first, undefined, [0] * self.lanes)
 
     def shuffle(self, one, other, order):
@@ -225,8 +224,8 @@ class Vectors:
             An integer of 64 bits.
         """
         builder = self.builder
-        ones = builder.sub(builder.shl(int64(1), count), int64(1))
-        return builder.select(builder.icmp_signed(">=", count, int64(64)), int64(-1), ones)
+        ones = builder.sub(builder.shl(constant(1), count), constant(1))
+        return builder.select(builder.icmp_signed(">=", count, constant(64)), constant(-1), ones)
 
     def lanes_below(self, count, first=0):
         """Return which of the lanes are below a count.
@@ -244,7 +243,7 @@ class Vectors:
             A vector of single bits.
         """
         builder = self.builder
-        bits = builder.lshr(self.bits_below(count), int64(first))
+        bits = builder.lshr(self.bits_below(count), constant(first))
         some = builder.trunc(bits, ir.IntType(self.lanes))
         return builder.bitcast(some, ir.VectorType(ir.IntType(1), self.lanes))
 
@@ -263,48 +262,34 @@ class Vectors:
         llvmlite.ir.Value
             An integer of 64 bits.
         """
-        builder, mask = self.builder, int64(0)
+        builder, mask = self.builder, constant(0)
         for first in range(0, BITS, self.lanes):
             some = lanes[first // self.lanes] if lanes else None
-            x = self.load(self.element(pointer, int64(first)), some)
+            x = self.load(self.element(pointer, constant(first)), some)
             bits = builder.bitcast(
                 builder.fcmp_unordered("!=", x, self.zeros), ir.IntType(self.lanes)
             )
-            bits = builder.shl(builder.zext(bits, ir.IntType(64)), int64(first))
+            bits = builder.shl(builder.zext(bits, ir.IntType(64)), constant(first))
             mask = builder.or_(mask, bits)
         return mask
 
 
-def int32(value):
-    """Return a constant of 32 bits.
+def constant(value, bits=64):
+    """Return a constant of the code.
 
     Parameters
     ----------
     value : int
         Its value.
+    bits : int, default=64
+        Its size.
 
     Returns
     -------
     llvmlite.ir.Constant
         The constant.
     """
-    return ir.Constant(ir.IntType(32), value)
-
-
-def int64(value):
-    """Return a constant of 64 bits.
-
-    Parameters
-    ----------
-    value : int
-        Its value.
-
-    Returns
-    -------
-    llvmlite.ir.Constant
-        The constant.
-    """
-    return ir.Constant(ir.IntType(64), value)
+    return ir.Constant(ir.IntType(bits), value)
 
 
 def data_of(context, builder, kind, array):

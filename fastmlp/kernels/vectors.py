@@ -9,7 +9,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp._jit import python_version
-from fastmlp.kernels.registers import BITS, LINE, REGISTER, Vectors, data_of, int64
+from fastmlp.kernels.registers import BITS, LINE, REGISTER, Vectors, constant, data_of
 
 __all__ = [
     "MAX_REGISTERS", "WIDEST", "add_product", "add_product_of_nonzeros", "choose", "find_nonzeros",
@@ -39,10 +39,10 @@ def _columns_of(vectors, n_registers, n):
     None means all. The last of several registers holds some columns of the one before it, too: what
     is computed twice is the same, and to leave out lanes takes some processors long.
     """
-    columns = [int64(register * vectors.lanes) for register in range(n_registers)]
+    columns = [constant(register * vectors.lanes) for register in range(n_registers)]
     if n_registers == 1:
         return columns, [vectors.lanes_below(n)]
-    columns[-1] = vectors.builder.sub(n, int64(vectors.lanes))
+    columns[-1] = vectors.builder.sub(n, constant(vectors.lanes))
     return columns, [None] * n_registers
 
 
@@ -76,7 +76,7 @@ def find_nonzeros(typingctx, m, k, a, lda, masks):
 
     def codegen(context, builder, signature, arguments):
         m, k, _, lda, _ = arguments
-        vectors, zero = Vectors(builder, dtype), int64(0)
+        vectors, zero = Vectors(builder, dtype), constant(0)
         size = context.make_array(a)(context, builder, arguments[2]).nitems
         source = data_of(context, builder, a, arguments[2])
         target = data_of(context, builder, masks, arguments[4])
@@ -84,8 +84,8 @@ def find_nonzeros(typingctx, m, k, a, lda, masks):
         there = [vectors.lanes_below(k, first) for first in range(0, BITS, vectors.lanes)]
         below = vectors.bits_below(k)
         # Rows after which enough follows are read 64 elements at a time, whatever these may be.
-        spare = builder.sub(size, int64(BITS))
-        n_long = builder.add(builder.sdiv(spare, lda), int64(1))
+        spare = builder.sub(size, constant(BITS))
+        n_long = builder.add(builder.sdiv(spare, lda), constant(1))
         n_long = builder.select(builder.icmp_signed("<", spare, zero), zero, n_long)
         n_long = builder.select(builder.icmp_signed("<", m, n_long), m, n_long)
         for begin, end, lanes in ((zero, n_long, None), (n_long, m, there)):
@@ -147,12 +147,12 @@ def add_product_of_nonzeros(typingctx, m, n, masks, a, lda, slab, old, ldo, c, l
         )
         masks = builder.bitcast(masks, ir.IntType(64).as_pointer())
         lanes = REGISTER // (dtype.bitwidth // 8)
-        n_registers = builder.sdiv(builder.add(n, int64(lanes - 1)), int64(lanes))
+        n_registers = builder.sdiv(builder.add(n, constant(lanes - 1)), constant(lanes))
         end = builder.append_basic_block("end")
         choice = builder.switch(n_registers, end)
         for number in range(1, MAX_REGISTERS + 1):
             block = builder.append_basic_block(f"registers.{number}")
-            choice.add_case(int64(number), block)
+            choice.add_case(constant(number), block)
             builder.position_at_end(block)
             vectors = Vectors(builder, dtype)
             _rows_by_slab(vectors, number, m, n, masks, a, lda, slab, old, ldo, c, ldc)
@@ -173,7 +173,7 @@ def _rows_by_slab(vectors, n_registers, m, n, masks, a, lda, slab, old, ldo, c, 
         out = vectors.element(c, loop.index, ldc)
         # The next row is fetched while this one is at work. What follows the last one may be
         # another thread's.
-        next_one = builder.add(loop.index, int64(1))
+        next_one = builder.add(loop.index, constant(1))
         is_last = builder.icmp_signed("==", next_one, m)
         next_row = builder.select(is_last, out, vectors.element(out, ldc))
         for column in dict.fromkeys([*columns[:: LINE // REGISTER], columns[-1]]):
@@ -203,16 +203,16 @@ def _add_rows_of_slab(vectors, mask, row, slab, sums):
     builder.position_at_end(head)
     left = builder.phi(mask.type)
     totals = [builder.phi(vectors.kind) for _ in sums]
-    builder.cbranch(builder.icmp_unsigned("!=", left, int64(0)), body, end)
+    builder.cbranch(builder.icmp_unsigned("!=", left, constant(0)), body, end)
     builder.position_at_end(body)
     place = vectors.call("llvm.cttz.i64", mask.type, left, ir.Constant(ir.IntType(1), 1))
     number = vectors.everywhere(builder.load(vectors.element(row, place)))
-    other = vectors.element(slab, place, int64(len(sums) * vectors.lanes))
+    other = vectors.element(slab, place, constant(len(sums) * vectors.lanes))
     new = []
     for register, total in enumerate(totals):
-        pointer = vectors.element(other, int64(register * vectors.lanes))
+        pointer = vectors.element(other, constant(register * vectors.lanes))
         new.append(vectors.multiply_add(number, vectors.load(pointer, align=REGISTER), total))
-    without_lowest = builder.and_(left, builder.sub(left, int64(1)))
+    without_lowest = builder.and_(left, builder.sub(left, constant(1)))
     for phi, first, later in zip(
         [left, *totals], [mask, *sums], [without_lowest, *new], strict=True
     ):
@@ -275,14 +275,14 @@ def add_product(typingctx, m, n, k, alpha, a, row_step, step, b, ldb, last, old,
             data_of(context, builder, signature.args[i], arguments[i]) for i in (4, 7, 10, 12)
         )
         lanes = REGISTER // (dtype.bitwidth // 8)
-        n_registers = builder.sdiv(builder.add(n, int64(lanes - 1)), int64(lanes))
+        n_registers = builder.sdiv(builder.add(n, constant(lanes - 1)), constant(lanes))
         end = builder.append_basic_block("end")
         choice = builder.switch(n_registers, end)
         for number, height in _ROWS_TOGETHER.items():
             block = builder.append_basic_block(f"registers.{number}")
-            choice.add_case(int64(number), block)
+            choice.add_case(constant(number), block)
             builder.position_at_end(block)
-            vectors, start = Vectors(builder, dtype), int64(0)
+            vectors, start = Vectors(builder, dtype), constant(0)
             for n_rows in (height, 1):
                 start = _rows_together(
                     vectors, n_rows, number, start, m, n, k, alpha, a, row_step, step, b, ldb, last,
@@ -304,10 +304,10 @@ def _rows_together(
     columns, counted = _columns_of(vectors, n_registers, n)
     places = columns if n_registers == 1 else [*columns[:-1], last]
     factor = vectors.everywhere(alpha)
-    n_times = builder.sdiv(builder.sub(m, start), int64(n_rows))
+    n_times = builder.sdiv(builder.sub(m, start), constant(n_rows))
     with cgutils.for_range(builder, n_times) as loop:
-        first = builder.add(start, builder.mul(loop.index, int64(n_rows)))
-        numbers = [builder.add(first, int64(i)) for i in rows]
+        first = builder.add(start, builder.mul(loop.index, constant(n_rows)))
+        numbers = [builder.add(first, constant(i)) for i in rows]
         lefts = [vectors.element(a, number, row_step) for number in numbers]
         outs = [vectors.element(c, number, ldc) for number in numbers]
         before = builder.block
@@ -328,8 +328,8 @@ def _rows_together(
             new.append(
                 [vectors.multiply_add(number, x, y) for x, y in zip(right, totals, strict=True)]
             )
-        next_place = builder.add(place, int64(1))
-        place.add_incoming(int64(0), before)
+        next_place = builder.add(place, constant(1))
+        place.add_incoming(constant(0), before)
         place.add_incoming(next_place, body)
         for totals, later in zip(sums, new, strict=True):
             for phi, value in zip(totals, later, strict=True):
@@ -343,7 +343,7 @@ def _rows_together(
             for column, total, term, some in zip(columns, totals, terms, counted, strict=True):
                 total = vectors.multiply_add(factor, total, term)
                 vectors.store(total, vectors.element(out, column), some)
-    return builder.add(start, builder.mul(n_times, int64(n_rows)))
+    return builder.add(start, builder.mul(n_times, constant(n_rows)))
 
 
 def _choose(condition, x, y):
@@ -449,15 +449,15 @@ def pack(typingctx, m, n, factor, matrix, stride, slab):
         source = data_of(context, builder, signature.args[3], arguments[3])
         target = data_of(context, builder, signature.args[5], arguments[5])
         vectors = Vectors(builder, dtype)
-        factors, lanes = vectors.everywhere(factor), int64(vectors.lanes)
-        n_registers = builder.sdiv(builder.add(n, int64(vectors.lanes - 1)), lanes)
+        factors, lanes = vectors.everywhere(factor), constant(vectors.lanes)
+        n_registers = builder.sdiv(builder.add(n, constant(vectors.lanes - 1)), lanes)
         width = builder.mul(n_registers, lanes)
         latest = builder.sub(n, lanes)
-        latest = builder.select(builder.icmp_signed("<", latest, int64(0)), int64(0), latest)
+        latest = builder.select(builder.icmp_signed("<", latest, constant(0)), constant(0), latest)
 
         def copy(first, count):
             """Emit the loop over rows of so many registers from one on."""
-            columns = [builder.add(first, int64(i * vectors.lanes)) for i in range(count)]
+            columns = [builder.add(first, constant(i * vectors.lanes)) for i in range(count)]
             # The last register begins where it can be filled.
             is_last = builder.icmp_signed(">", columns[-1], latest)
             begins = [*columns[:-1], builder.select(is_last, latest, columns[-1])]
@@ -470,10 +470,10 @@ def pack(typingctx, m, n, factor, matrix, stride, slab):
                     vectors.store(builder.fmul(factors, x), vectors.element(out, column))
 
         # Most lines are read once: rows that are far apart throw each other out of the cache.
-        n_fours = builder.sdiv(n_registers, int64(4))
+        n_fours = builder.sdiv(n_registers, constant(4))
         with cgutils.for_range(builder, n_fours) as fours:
-            copy(builder.mul(fours.index, int64(4 * vectors.lanes)), 4)
-        n_done = builder.mul(n_fours, int64(4))
+            copy(builder.mul(fours.index, constant(4 * vectors.lanes)), 4)
+        n_done = builder.mul(n_fours, constant(4))
         with cgutils.for_range(builder, builder.sub(n_registers, n_done)) as ones:
             copy(builder.mul(builder.add(n_done, ones.index), lanes), 1)
         return context.get_dummy_value()
@@ -511,7 +511,7 @@ def transpose_square(typingctx, matrix, stride, out, out_stride):
         _, stride, _, out_stride = arguments
         vectors = Vectors(builder, dtype)
         size = vectors.lanes
-        rows = [vectors.load(vectors.element(source, int64(i), stride)) for i in range(size)]
+        rows = [vectors.load(vectors.element(source, constant(i), stride)) for i in range(size)]
         # Rows that are a power of two apart exchange halves, then quarters of halves, and so on.
         step = size // 2
         while step:
@@ -524,7 +524,7 @@ def transpose_square(typingctx, matrix, stride, out, out_stride):
                     rows[i + step] = vectors.shuffle(one, other, high)
             step //= 2
         for i, row in enumerate(rows):
-            vectors.store(row, vectors.element(target, int64(i), out_stride))
+            vectors.store(row, vectors.element(target, constant(i), out_stride))
         return context.get_dummy_value()
 
     return signature, codegen

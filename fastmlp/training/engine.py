@@ -610,7 +610,6 @@ class Predictor:
             bounds = [
                 min(n_pieces * part // n_threads * rows, n_samples) for part in range(n_threads + 1)
             ]
-
             own_product = self._product_for(rows)
 
             def work(thread: int) -> None:
