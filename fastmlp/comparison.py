@@ -3,7 +3,8 @@
 The data is split into a training and a test part. Features, and the target of a regression, are
 scaled to mean 0 and variance 1 by the training part. The first fit of each library is timed on its
 own, because fastmlp then compiles its kernels or loads them from the cache. After it the libraries
-take turns, so that a change in the load of the machine hits both.
+take turns, so that a change in the load of the machine hits both. Each fit begins when the threads
+of the one before have gone to sleep: those of BLAS keep cores busy for a tenth of a second more.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset
+from fastmlp.training.threads import running_threads
 
 __all__ = ["Comparison", "Run", "compare_with_sklearn"]
 
@@ -285,6 +287,7 @@ def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], notes: list[str]) -> tupl
     """Fit, and return the model and the seconds it took; notes gets what was warned of."""
     from sklearn.exceptions import ConvergenceWarning
 
+    _wait_for_threads()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         start = time.perf_counter()
@@ -296,6 +299,13 @@ def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], notes: list[str]) -> tupl
         if not issubclass(warning.category, ConvergenceWarning):
             notes.append(str(warning.message))
     return model, seconds
+
+
+def _wait_for_threads(at_most: float = 1.0) -> None:
+    """Wait until no other thread of this process runs, or for some seconds."""
+    deadline = time.monotonic() + at_most
+    while running_threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _max_weight_difference(model: Any, other: Any) -> float:

@@ -41,14 +41,16 @@ from fastmlp.training.threads import (
     parts_of_work,
     reserve_threads,
     single_threaded_blas,
+    threads_with_a_core,
 )
 
 __all__ = ["Engine", "OptimizerState", "Predictor"]
 
 Floats = NDArray[Any]
 
-# A signal is noticed between calls of a kernel.
+# A signal is noticed between calls of a kernel, and so is a core that has become free.
 _SECONDS_PER_CALL = 0.05
+_SECONDS_PER_CALL_OF_FEWER = 0.01
 # Then a return to Python is a small part of each.
 _MOST_EPOCHS_PER_CALL = 16
 # Weights that run_samples passes over in about that time.
@@ -209,6 +211,7 @@ class Engine:
             params.dtype, is_narrow=self._plan.is_narrow, own_products=own_products
         )
         self._batches_per_call = max(1, min(self.n_batches, 4))
+        self._seconds_per_call = _SECONDS_PER_CALL
         self.epochs_per_call = 1
         self._may_run_epochs = not self._may_run_samples and not data.sample_weight.size
         none, zeros = np.empty(0, np.uint32), np.zeros(0)
@@ -414,12 +417,16 @@ class Engine:
     def _run_together(
         self, kernel: Callable[..., None], arguments: tuple[Any, ...], losses: Floats
     ) -> None:
+        is_complete = self._threads.choose_size()
+        self._seconds_per_call = _SECONDS_PER_CALL if is_complete else _SECONDS_PER_CALL_OF_FEWER
+        team = self._team._replace(size=self._threads.n_working)
+
         def work(thread: int) -> None:
             # In two steps: an interrupt comes after either, and the second must be undone.
             before = set_mode(AS_IT_IS)
             try:
                 set_mode(FLUSH)
-                kernel(*arguments, self._workspaces[thread], self._team, thread, losses)
+                kernel(*arguments, self._workspaces[thread], team, thread, losses)
             finally:
                 set_mode(before)
 
@@ -445,7 +452,7 @@ class Engine:
                 totals[first:last], noise, losses,
             )  # fmt: skip
             seconds += elapsed
-            per_call = int((last - first) * _SECONDS_PER_CALL / elapsed)
+            per_call = int((last - first) * self._seconds_per_call / elapsed)
             self._batches_per_call = min(max(1, per_call), 8 * self._batches_per_call)
             first = last
         self._count[0] += np.count_nonzero(totals)
@@ -482,7 +489,7 @@ class Engine:
     def _choose_epochs_per_call(self, seconds: float) -> None:
         """Look at how long an epoch took."""
         if self._may_run_epochs:
-            n_epochs = min(int(_SECONDS_PER_CALL / seconds), _MOST_EPOCHS_PER_CALL)
+            n_epochs = min(int(self._seconds_per_call / seconds), _MOST_EPOCHS_PER_CALL)
             self.epochs_per_call = max(1, n_epochs)
 
 
@@ -605,6 +612,7 @@ class Predictor:
         rows = min(self._rows, max(n_samples, 1))
         useful = min(n_samples * self.layout.n_weights // _WORTH_A_THREAD, n_samples // rows)
         with single_threaded_blas(), reserve_threads(n_jobs, useful) as n_threads:
+            n_threads = threads_with_a_core(n_threads)
             # Whole pieces for each thread: how many there are must not show in the last bits.
             n_pieces = -(-n_samples // rows)
             bounds = [

@@ -1,5 +1,6 @@
 """The engine: what does not depend on the number of threads, on gathering, or on pieces."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -11,6 +12,7 @@ from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.registers import IS_FAST
 from fastmlp.kernels.team import GRAIN
 from fastmlp.training import engine as engine_module
+from fastmlp.training import threads
 from fastmlp.training.data import kernel_data
 from fastmlp.training.engine import OptimizerState, Predictor
 from fastmlp.training.plan import Plan, bounds_of_parts, make_plan
@@ -101,6 +103,30 @@ def test_shared_parameters_give_equal_weights_to_rounding(sizes, options, dtype,
             # With the same number of threads everything is repeated bit for bit.
             _, again = train(problem, n_jobs, X=X, **options)
             np.testing.assert_array_equal(again, others)
+
+
+@pytest.mark.skipif(len(N_JOBS) == 1, reason="threads meet in compiled code only")
+@pytest.mark.parametrize("plan", [*SHARES_SAMPLES, SHARES_PARAMETERS])
+def test_members_that_come_and_go_do_not_show(plan, force_plan, monkeypatch):
+    force_plan(plan)
+    problem, _ = variants(np.float64)[0]
+    losses, params = train(problem, 3, batch_size=7, n_epochs=6)
+    sizes, n_others = [], itertools.cycle([2, 1, 2, 0])
+    choose_size = threads.ThreadTeam.choose_size
+
+    def note_size(team):
+        is_complete = choose_size(team)
+        sizes.append(team.n_working)
+        return is_complete
+
+    monkeypatch.setattr(threads, "available_cores", lambda: 3)
+    monkeypatch.setattr(threads, "running_threads", lambda _: next(n_others))
+    monkeypatch.setattr(threads.ThreadTeam, "choose_size", note_size)
+    other_losses, others = train(problem, 3, batch_size=7, n_epochs=6)
+    np.testing.assert_array_equal(other_losses, losses)
+    np.testing.assert_array_equal(others, params)
+    assert sizes[:4] == [1, 2, 1, 3]
+    assert set(sizes[4:]) == {3}
 
 
 @pytest.mark.parametrize("n_jobs", N_JOBS)

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from fastmlp.training.threads import (
     ThreadTeam,
     available_cores,
     reserve_threads,
+    running_threads,
     single_threaded_blas,
+    threads_with_a_core,
 )
 from tests.kernels import compiled
 from tests.kernels.compiled import IS_COMPILED
@@ -313,6 +316,82 @@ def test_fits_that_overlap_share_the_cores(eight_cores):
             assert (fifth, sixth) == (4, 8)
     with reserve_threads(None, 100) as all_again:
         assert all_again == 8
+
+
+@contextlib.contextmanager
+def threads_at_work(count):
+    """Keep some threads busy in compiled code."""
+    team = ThreadTeam(2)  # its barrier is that of members who wait for one that does not come
+    workers = [
+        threading.Thread(target=compiled.meet, args=(count + 1, team.barrier, 1), daemon=True)
+        for _ in range(count)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        # They may be moved to a core before they run.
+        assert wait_until(lambda: team.barrier[0] == count)
+        yield {worker.native_id for worker in workers}
+    finally:
+        team.barrier[16] = 1
+        for worker in workers:
+            worker.join()
+
+
+def wait_until(condition, seconds=20):
+    """Wait until a condition holds; return whether it does."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return condition()
+
+
+@needs_compiler
+@pytest.mark.skipif(
+    not Path("/proc/self/task").exists(), reason="the system does not tell which threads run"
+)
+def test_threads_that_run_are_seen(monkeypatch):
+    monkeypatch.setattr(threads, "_THREADS", Path("/proc/self/task"))
+    assert wait_until(lambda: running_threads() == 0)  # BLAS's own, after tests before this
+    with threads_at_work(2) as workers:
+        assert running_threads() == 2
+        assert running_threads(workers) == 0
+        assert running_threads({workers.pop()}) == 1
+    assert wait_until(lambda: running_threads() == 0)
+
+
+def test_systems_that_do_not_tell_which_threads_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(threads, "_THREADS", tmp_path / "missing")
+    assert running_threads() == 0
+    monkeypatch.setattr(threads, "_THREADS", tmp_path)
+    (tmp_path / "1").mkdir()  # and a thread that has ended
+    assert running_threads() == 0
+    (tmp_path / "1" / "stat").write_bytes(b"1 (a) R) S 1 2 3")
+    assert running_threads() == 0
+    (tmp_path / "1" / "stat").write_bytes(b"1 (a) S) R 1 2 3")
+    assert running_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "n_others", "granted"),
+    [(1, 7, 1), (8, 0, 8), (20, 0, 20), (8, 1, 7), (4, 4, 4), (4, 5, 3), (8, 7, 1), (8, 70, 1)],
+)
+def test_threads_with_a_core(wanted, n_others, granted, eight_cores, monkeypatch):
+    monkeypatch.setattr(threads, "running_threads", lambda _: n_others)
+    assert threads_with_a_core(wanted) == granted
+
+
+@pytest.mark.parametrize("caller_works", [True, False])
+def test_members_without_a_core_do_not_work(caller_works, eight_cores, monkeypatch):
+    n_others, seen = iter([7, 6, 7, 5]), []
+    monkeypatch.setattr(threads, "running_threads", lambda _: next(n_others))
+    with ThreadTeam(3, caller_works=caller_works) as team:
+        for n_working in (1, 2, 1, 3, 3):  # once all work it is not asked again
+            assert team.choose_size() == (n_working == 3)
+            assert team.n_working == n_working
+            team.run(seen.append)
+            assert sorted(seen) == list(range(n_working))
+            seen.clear()
 
 
 def test_threads_are_given_back_after_an_error(eight_cores):
