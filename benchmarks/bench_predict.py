@@ -26,7 +26,7 @@ def _models(name: str, dtype: str) -> tuple[Task, dict[str, MLPClassifier]]:
     return task, models
 
 
-@pytest.mark.parametrize("n_rows", [1, 1_000, 10_000])
+@pytest.mark.parametrize("n_rows", [1, 4, 1_000, 10_000])
 @pytest.mark.parametrize("method", ["predict", "predict_proba"])
 @pytest.mark.parametrize("name", ["digits", "fashion-deep"])
 def bench_predict(

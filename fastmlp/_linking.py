@@ -106,8 +106,9 @@ class LinkedFunction:
         dtype = np.dtype(dtype)
         if dtype not in self._addresses:
             if config.DISABLE_JIT:
-                self._addresses[dtype] = len(_python_functions) + 1
-                _python_functions[self._addresses[dtype]] = self.function
+                # The function first: another thread may ask at the same time.
+                _python_functions[id(self.function)] = self.function
+                self._addresses[dtype] = id(self.function)
             else:
                 signature = self._interface.signature(getattr(types, dtype.name))
                 self.compiled.compile(signature)

@@ -15,9 +15,9 @@ from fastmlp.kernels.products import call_product
 from fastmlp.kernels.views import view
 
 __all__ = [
-    "bias_gradient", "call_sparse_forward", "call_sparse_weight_gradient", "dense_forward",
-    "input_gradient", "matrix_product", "sparse_forward", "sparse_weight_gradient",
-    "weight_gradient",
+    "ROWS_WITHOUT_BLAS", "bias_gradient", "call_sparse_forward", "call_sparse_weight_gradient",
+    "dense_forward", "input_gradient", "matrix_product", "sparse_forward",
+    "sparse_weight_gradient", "weight_gradient",
 ]  # fmt: skip
 
 # Linked, since most inputs are dense.
@@ -29,6 +29,9 @@ SPARSE_GRADIENT = Interface(
 )
 # Of a type: for a plain True, Numba compiles what gets it once more.
 _AS_IT_IS, _TRANSPOSED = np.bool_(False), np.bool_(True)
+# BLAS copies the weights before it reads them: up to so many rows, forward or back, loops are
+# faster.
+ROWS_WITHOUT_BLAS, _ROWS_BACK_WITHOUT_BLAS = 7, 3
 # Numbers from which on no more are copied at a time.
 _MOST_COPIED = 256
 call_sparse_forward = SPARSE_FORWARD.caller("Call `sparse_forward`.")
@@ -89,8 +92,8 @@ def dense_forward(product, n_rows, n_inputs, stride, fan_out, a, weights, biases
     What is infinite or nan in W need not show in z where it meets an input that is 0.
     """
     one, zero = z.dtype.type(1), z.dtype.type(0)
-    if n_rows == 1:
-        _forward_of_one(n_inputs, fan_out, a, weights, biases, z)
+    if n_rows <= ROWS_WITHOUT_BLAS:
+        _forward_of_few(n_rows, n_inputs, stride, fan_out, a, weights, biases, z)
         return
     matrix_product(
         product, _AS_IT_IS, _AS_IT_IS, n_rows, fan_out, n_inputs,
@@ -99,17 +102,20 @@ def dense_forward(product, n_rows, n_inputs, stride, fan_out, a, weights, biases
 
 
 @kernel
-def _forward_of_one(n_inputs, fan_out, a, weights, biases, z):
-    # BLAS would copy the weights before it reads them once. Many inputs are zero.
+def _forward_of_few(n_rows, n_inputs, stride, fan_out, a, weights, biases, z):
     zero = z.dtype.type(0)
-    for j in range(fan_out):
-        z[j] = biases[j] if biases.size else zero
-    for i in range(n_inputs):
-        x = a[i]
-        if x != 0:
-            w = view(weights, i * fan_out, fan_out)
-            for j in range(fan_out):
-                z[j] += x * w[j]
+    for i in range(n_rows):
+        out = view(z, i * fan_out, fan_out)
+        for j in range(fan_out):
+            out[j] = biases[j] if biases.size else zero
+    for k in range(n_inputs):
+        w = view(weights, k * fan_out, fan_out)
+        for i in range(n_rows):
+            x = a[i * stride + k]
+            if x != 0:
+                out = view(z, i * fan_out, fan_out)
+                for j in range(fan_out):
+                    out[j] += x * w[j]
 
 
 @SPARSE_FORWARD.function
@@ -177,7 +183,7 @@ def weight_gradient(product, n_rows, n_inputs, stride, fan_out, alpha, a, delta,
     product : int
         As for `matrix_product`.
     n_rows, fan_out : int
-        Shape of `delta`.
+        Shape of `delta`, which may have no rows.
     n_inputs, stride : int
         Rows of W; distance between the starts of two rows of `a`.
     alpha, beta : float
@@ -191,8 +197,8 @@ def weight_gradient(product, n_rows, n_inputs, stride, fan_out, alpha, a, delta,
     room : ndarray
         For `product`. **Overwritten.**
     """
-    if n_rows == 1:
-        _weight_gradient_of_one(n_inputs, fan_out, alpha, a, delta, beta, grads)
+    if 0 < n_rows <= _ROWS_BACK_WITHOUT_BLAS:
+        _weight_gradient_of_few(n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads)
         return
     matrix_product(
         product, _TRANSPOSED, _AS_IT_IS, n_inputs, fan_out, n_rows,
@@ -201,15 +207,17 @@ def weight_gradient(product, n_rows, n_inputs, stride, fan_out, alpha, a, delta,
 
 
 @kernel
-def _weight_gradient_of_one(n_inputs, fan_out, alpha, a, delta, beta, grads):
-    for i in range(n_inputs):
-        x, g = alpha * a[i], view(grads, i * fan_out, fan_out)
-        if beta == 0:
-            for j in range(fan_out):
-                g[j] = x * delta[j]
-        else:
-            for j in range(fan_out):
-                g[j] += x * delta[j]
+def _weight_gradient_of_few(n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads):
+    for k in range(n_inputs):
+        g = view(grads, k * fan_out, fan_out)
+        for i in range(n_rows):
+            x, error = alpha * a[i * stride + k], view(delta, i * fan_out, fan_out)
+            if i == 0 and beta == 0:
+                for j in range(fan_out):
+                    g[j] = x * error[j]
+            else:
+                for j in range(fan_out):
+                    g[j] += x * error[j]
 
 
 @SPARSE_GRADIENT.function
@@ -304,8 +312,8 @@ def input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inp
         For `product`. **Overwritten.**
     """
     one, zero = delta.dtype.type(1), delta.dtype.type(0)
-    if n_rows == 1:
-        _input_gradient_of_one(n_inputs, fan_out, delta, weights, delta_inputs)
+    if n_rows <= _ROWS_BACK_WITHOUT_BLAS:
+        _input_gradient_of_few(n_rows, n_inputs, fan_out, delta, weights, delta_inputs)
         return
     matrix_product(
         product, _AS_IT_IS, _TRANSPOSED, n_rows, n_inputs, fan_out,
@@ -315,9 +323,11 @@ def input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inp
 
 
 @kernel
-def _input_gradient_of_one(n_inputs, fan_out, delta, weights, delta_inputs):
-    for i in range(n_inputs):
-        w, total = view(weights, i * fan_out, fan_out), delta.dtype.type(0)
-        for j in range(fan_out):
-            total += w[j] * delta[j]
-        delta_inputs[i] = total
+def _input_gradient_of_few(n_rows, n_inputs, fan_out, delta, weights, delta_inputs):
+    for k in range(n_inputs):
+        w = view(weights, k * fan_out, fan_out)
+        for i in range(n_rows):
+            error, total = view(delta, i * fan_out, fan_out), delta.dtype.type(0)
+            for j in range(fan_out):
+                total += w[j] * error[j]
+            delta_inputs[i * n_inputs + k] = total

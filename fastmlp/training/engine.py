@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.kernels.dense import ROWS_WITHOUT_BLAS
 from fastmlp.kernels.epoch import predict, run_batches_on_shards, run_batches_together
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
@@ -540,8 +541,7 @@ class Predictor:
             *self._network, own_product, X.reshape(-1), *self._dense, 0, n_samples, n_samples,
             buffer, out.reshape(-1),
         )  # fmt: skip
-        # One row takes no BLAS.
-        if n_samples == 1 or n_samples * self._most_weights < _SHARED_BY_BLAS:
+        if n_samples <= ROWS_WITHOUT_BLAS or n_samples * self._most_weights < _SHARED_BY_BLAS:
             is_finite = predict(*arguments)
         else:
             # How many threads there are must not show in the last bits.

@@ -9,7 +9,10 @@ from scipy import sparse
 from tests.kernels import compiled
 from tests.kernels.compiled import FLOATS
 
-SHAPES = [(1, 1, 1), (1, 4, 3), (1, 40, 37), (7, 5, 1), (16, 1, 9), (33, 20, 12)]
+SHAPES = [
+    (1, 1, 1), (1, 4, 3), (1, 40, 37), (3, 20, 12), (4, 9, 17), (7, 5, 1), (8, 6, 11), (16, 1, 9),
+    (33, 20, 12),
+]  # fmt: skip
 # With many zeros, products of these skip them.
 LARGE = (48, 130, 70)
 
@@ -70,7 +73,7 @@ def test_input_gradient(shape, density, dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("density", [1.0, 0.2])
-@pytest.mark.parametrize("shape", [*SHAPES, LARGE])
+@pytest.mark.parametrize("shape", [*SHAPES, LARGE, (0, 6, 5)])
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.125, 0.0), (0.5, 1.0)])
 def test_weight_gradient(alpha, beta, shape, density, dtype):
     a, _, _, delta = layer(shape, dtype, density)
