@@ -32,7 +32,7 @@ from fastmlp.kernels.vectors import (
 )
 from fastmlp.kernels.views import view
 
-__all__ = ["FEW_ROWS", "LITTLE_WORK", "call_product", "product", "room_size"]
+__all__ = ["FEW_ROWS", "LITTLE_WORK", "OWN_WORK", "call_product", "product", "room_size"]
 
 # Linked: networks of small layers have no use for it.
 _PRODUCT = Interface(
@@ -57,6 +57,9 @@ _LEAST_WORK, FEW_ROWS = (100_000, 16) if REGISTER == 64 else (5_000, 8)
 # Multiply-adds up to which OpenBLAS, for AVX-512, packs nothing, if B is not transposed; and from
 # which on it is worth while.
 _SMALL_PRODUCT, _LARGE_PRODUCT = (1_000_000, 100_000_000) if REGISTER == 64 else (0, 20_000_000)
+# Multiply-adds below which `product` leaves no A of FEW_ROWS or more to BLAS, if neither matrix is
+# transposed and there are more than _LEAST_WORK.
+OWN_WORK = 0 if REGISTER == 64 else _LARGE_PRODUCT
 # What it costs to multiply by an element that may be 0; and so much work or more that it is
 # another price. With AVX-512 measured when to find the others took longer than it does now.
 _PRICE, _PRICE_IF_LARGE = (0.95, 1.05) if REGISTER == 64 else (1.15, 0.95)

@@ -19,7 +19,7 @@ from fastmlp.kernels.dense import ROWS_WITHOUT_BLAS
 from fastmlp.kernels.epoch import predict, run_batches_on_shards, run_batches_together
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
-from fastmlp.kernels.products import FEW_ROWS, product, room_size
+from fastmlp.kernels.products import FEW_ROWS, OWN_WORK, product, room_size
 from fastmlp.kernels.series import ENDED, end_epoch
 from fastmlp.kernels.stochastic import BLOCK, run_samples
 from fastmlp.kernels.structures import Data, Series, Step, Team
@@ -541,7 +541,10 @@ class Predictor:
             *self._network, own_product, X.reshape(-1), *self._dense, 0, n_samples, n_samples,
             buffer, out.reshape(-1),
         )  # fmt: skip
-        if n_samples <= ROWS_WITHOUT_BLAS or n_samples * self._most_weights < _SHARED_BY_BLAS:
+        without_blas = n_samples <= ROWS_WITHOUT_BLAS or (
+            own_product and n_samples * self._most_weights < OWN_WORK
+        )
+        if without_blas or n_samples * self._most_weights < _SHARED_BY_BLAS:
             is_finite = predict(*arguments)
         else:
             # How many threads there are must not show in the last bits.

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fastmlp.kernels.products import _MOST_TURNED, FEW_ROWS, room_size
+from fastmlp.kernels.products import _LEAST_WORK, _MOST_TURNED, FEW_ROWS, OWN_WORK, room_size
 from fastmlp.kernels.registers import BITS, IS_FAST, REGISTER
 from fastmlp.training import engine as engine_module
 from fastmlp.training.memory import aligned_empty
@@ -91,6 +91,19 @@ def test_what_meets_zeros_only_does_not_show(trans_a, dtype):
 @pytest.mark.parametrize("shape", MIDDLING)
 def test_full_matrices_of_middle_size(shape, trans_a, trans_b, dtype):
     assert_products(shape, (1.0,), trans_a, trans_b, dtype)
+
+
+@pytest.mark.skipif(not OWN_WORK, reason="BLAS has kernels for some of these")
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
+def test_what_is_never_left_to_blas(density, dtype):
+    sizes = np.random.default_rng(0).integers(1, 200, size=(200, 3))
+    sizes[:, 0] += FEW_ROWS - 1
+    tall, wide = (OWN_WORK // 100 - 1, 10, 10), (FEW_ROWS, 1000, OWN_WORK // 1000 // FEW_ROWS - 1)
+    for m, n, k in [*sizes, tall, wide, (FEW_ROWS, _LEAST_WORK // FEW_ROWS, 1)]:
+        if _LEAST_WORK <= m * n * k < OWN_WORK:
+            assert multiply(False, False, 1, *matrices(m, n, k, density, dtype)[:2], 0,
+                            np.zeros((m, n), dtype))[0]  # fmt: skip
 
 
 @pytest.mark.skipif(REGISTER == 64, reason="BLAS has kernels for these")

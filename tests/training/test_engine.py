@@ -338,7 +338,8 @@ def test_few_rows(n_samples, dtype):
         assert predictor.few_rows(X) is None
 
 
-def test_few_rows_that_blas_would_share_are_kept_to_one_thread(monkeypatch):
+@pytest.mark.parametrize("own_work", [0, 10**9])
+def test_few_rows_that_blas_would_share_are_kept_to_one_thread(own_work, monkeypatch):
     seen, predict = [], engine_module.predict
 
     def noted(*arguments):
@@ -347,12 +348,14 @@ def test_few_rows_that_blas_would_share_are_kept_to_one_thread(monkeypatch):
         return predict(*arguments)
 
     monkeypatch.setattr(engine_module, "predict", noted)
+    monkeypatch.setattr(engine_module, "OWN_WORK", own_work)
     problem = make_problem((100,), n_features=90, n_samples=3)
     predictor = Predictor(problem.layout, problem.params)
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
-        for n_samples in (1, 40):
+        for n_samples in (1, 7, 40):
             predictor.few_rows(np.ones((n_samples, 90)))
-    assert seen == [{2}, {1}]
+    # Where BLAS is not used, its threads are left as they are, which is faster.
+    assert seen == [{2}, {2}, {2} if own_work and IS_FAST else {1}]
 
 
 def test_few_rows_are_refused_unless_they_can_be_taken_as_they_are():
