@@ -314,8 +314,9 @@ seen = set()
 class NotedTeam(threads.ThreadTeam):
     def run(self, *arguments, **options):
         seen.add(self.size)
-        pools = threadpoolctl.threadpool_info()
-        seen.update(pool["num_threads"] for pool in pools if pool["user_api"] == "blas")
+        if options:  # a fit: predictions that do not use BLAS leave it alone
+            pools = threadpoolctl.threadpool_info()
+            seen.update(pool["num_threads"] for pool in pools if pool["user_api"] == "blas")
         super().run(*arguments, **options)
 
 engine.ThreadTeam = NotedTeam

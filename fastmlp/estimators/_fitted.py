@@ -143,7 +143,7 @@ class FittedMixin:
             and predictor.accepts(X)
             and self._holds_parameters()
         ):
-            outputs: Floats | None = predictor.few_rows(X)
+            outputs: Floats | None = predictor.outputs(X, self.n_jobs)
             if outputs is not None:
                 return outputs
         X = self._checked_inputs(X)

@@ -58,6 +58,7 @@ _MOST_EPOCHS_PER_CALL = 16
 _WORK_PER_CALL = 10**8
 # Multiply-adds of a product below which OpenBLAS keeps to one thread without being told.
 _SHARED_BY_BLAS = 200_000
+_NO_SAMPLES = np.empty(0, np.int64)
 # Rows with which a layer must be worth products of our own, to have them compiled for predictions.
 _WORTH_COMPILATION = 64
 # Multiply-adds of a prediction that are worth another thread.
@@ -511,22 +512,22 @@ class Predictor:
         self.layout, self.params = layout, params
         network = layout.for_kernels(params.dtype, trains=False)
         self._network = network.layers, network.slopes, params
-        none = np.empty(0, np.int64)
-        self._dense = none, np.empty(0, np.int32), 0, none
+        self._dense = np.empty(0, np.int64), np.empty(0, np.int32), 0
         self._n_features, self._n_outputs = layout.units[0], layout.units[-1]
         self._n_units = sum(layout.units[1:])
         self._most_weights = max(fan_in * fan_out for fan_in, fan_out in layout.shapes)
         self._rows = piece_rows(layout, params.dtype)
         self._n_room = room_size(0, 0, params.dtype)
 
-    def few_rows(self, X: Floats) -> Floats | None:
-        """Return the outputs for a few rows, fast.
+    def outputs(self, X: Floats, n_jobs: int | None = None) -> Floats | None:
+        """Return the outputs for an array that nobody has looked at, fast.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
-            Inputs, a C-contiguous and writable array of the parameters' dtype, at most as many
-            rows as pass through the network at once.
+            Inputs that `accepts` accepts.
+        n_jobs : int or None
+            As for `reserve_threads`; small work stays on one thread.
 
         Returns
         -------
@@ -534,23 +535,89 @@ class Predictor:
             The outputs; None if an input is not finite.
         """
         n_samples = X.shape[0]
+        if n_samples > self._rows:
+            out, is_finite = self._in_pieces(n_samples, X.reshape(-1), *self._dense, n_jobs)
+            return out if is_finite else None
+        # One piece in one thread, with no more Python than needed.
         out = np.empty((n_samples, self._n_outputs), X.dtype)
         own_product = self._product_for(n_samples)
         buffer = self._buffer_for(n_samples, own_product)
         arguments = (
-            *self._network, own_product, X.reshape(-1), *self._dense, 0, n_samples, n_samples,
-            buffer, out.reshape(-1),
+            *self._network, own_product, X.reshape(-1), *self._dense, _NO_SAMPLES, 0, n_samples,
+            n_samples, buffer, out.reshape(-1),
         )  # fmt: skip
-        without_blas = n_samples <= ROWS_WITHOUT_BLAS or (
-            own_product and n_samples * self._most_weights < OWN_WORK
-        )
-        if without_blas or n_samples * self._most_weights < _SHARED_BY_BLAS:
-            is_finite = predict(*arguments)
-        else:
-            # How many threads there are must not show in the last bits.
+        if self._may_share_blas(n_samples, own_product):
             with single_threaded_blas():
                 is_finite = predict(*arguments)
+        else:
+            is_finite = predict(*arguments)
         return out if is_finite else None
+
+    def __call__(self, data: Data, n_jobs: int | None = None) -> Floats:
+        """Return the outputs for any number of samples.
+
+        Parameters
+        ----------
+        data : Data
+            The samples, validated.
+        n_jobs : int or None
+            As for `reserve_threads`; small work stays on one thread.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            Output activation applied.
+        """
+        n_samples = n_samples_of(data, self._n_features)
+        return self._in_pieces(
+            n_samples, data.X, data.indptr, data.indices, data.forward, n_jobs
+        )[0]  # fmt: skip
+
+    def _in_pieces(
+        self,
+        n_samples: int,
+        X: Floats,
+        indptr: NDArray[np.int64],
+        indices: NDArray[np.int32],
+        sparse_forward: int,
+        n_jobs: int | None,
+    ) -> tuple[Floats, bool]:
+        """Return the outputs, and whether all dense inputs are finite."""
+        out = np.empty((n_samples, self._n_outputs), self.params.dtype)
+        rows = min(self._rows, max(n_samples, 1))
+        own_product = self._product_for(rows)
+        useful = min(n_samples * self.layout.n_weights // _WORTH_A_THREAD, n_samples // rows)
+        with contextlib.ExitStack() as stack:
+            if self._may_share_blas(rows, own_product):
+                stack.enter_context(single_threaded_blas())
+            n_threads = stack.enter_context(reserve_threads(n_jobs, useful))
+            n_threads = threads_with_a_core(n_threads)
+            # Whole pieces for each thread: how many there are must not show in the last bits.
+            n_pieces = -(-n_samples // rows)
+            bounds = [
+                min(n_pieces * part // n_threads * rows, n_samples) for part in range(n_threads + 1)
+            ]
+            are_finite = [True] * n_threads
+
+            def work(thread: int) -> None:
+                begin, end = bounds[thread], bounds[thread + 1]
+                samples = np.arange(begin, end) if sparse_forward else _NO_SAMPLES
+                buffer = self._buffer_for(rows, own_product)
+                are_finite[thread] = predict(
+                    *self._network, own_product, X, indptr, indices, sparse_forward, samples,
+                    begin, end, rows, buffer, out.reshape(-1),
+                )  # fmt: skip
+
+            stack.enter_context(ThreadTeam(n_threads)).run(work)
+        return out, all(are_finite)
+
+    def _may_share_blas(self, n_rows: int, own_product: int) -> bool:
+        """Return whether BLAS might use several threads, which would show in the last bits."""
+        # The first condition is only there to be fast for one row.
+        if n_rows <= ROWS_WITHOUT_BLAS:
+            return False
+        work = n_rows * self._most_weights
+        return work >= _SHARED_BY_BLAS and not (own_product and work < OWN_WORK)
 
     def _product_for(self, n_rows: int) -> int:
         """Return the address of `product` if so many rows at a time are worth it, else 0."""
@@ -573,7 +640,7 @@ class Predictor:
         return int(product.address(self.params.dtype))
 
     def accepts(self, X: Any) -> bool:
-        """Return whether `few_rows` can take X as it is.
+        """Return whether `outputs` can take X as it is.
 
         Parameters
         ----------
@@ -590,48 +657,6 @@ class Predictor:
             and X.dtype == self.params.dtype
             and X.ndim == 2
             and X.shape[1] == self._n_features
-            and 0 < X.shape[0] <= self._rows
+            and X.shape[0] > 0
             and X.flags.carray
         )
-
-    def __call__(self, data: Data, n_jobs: int | None = None) -> Floats:
-        """Return the outputs for any number of samples.
-
-        Parameters
-        ----------
-        data : Data
-            The samples, validated.
-        n_jobs : int or None
-            As for `reserve_threads`; small work stays on one thread.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_outputs)
-            Output activation applied.
-        """
-        n_samples = n_samples_of(data, self._n_features)
-        dtype = self.params.dtype
-        out = np.empty((n_samples, self._n_outputs), dtype)
-        rows = min(self._rows, max(n_samples, 1))
-        useful = min(n_samples * self.layout.n_weights // _WORTH_A_THREAD, n_samples // rows)
-        with single_threaded_blas(), reserve_threads(n_jobs, useful) as n_threads:
-            n_threads = threads_with_a_core(n_threads)
-            # Whole pieces for each thread: how many there are must not show in the last bits.
-            n_pieces = -(-n_samples // rows)
-            bounds = [
-                min(n_pieces * part // n_threads * rows, n_samples) for part in range(n_threads + 1)
-            ]
-            own_product = self._product_for(rows)
-
-            def work(thread: int) -> None:
-                begin, end = bounds[thread], bounds[thread + 1]
-                samples = np.arange(begin, end if data.forward else begin)
-                buffer = self._buffer_for(rows, own_product)
-                predict(
-                    *self._network, own_product, data.X, data.indptr, data.indices, data.forward,
-                    samples, begin, end, rows, buffer, out.reshape(-1),
-                )  # fmt: skip
-
-            with ThreadTeam(n_threads) as team:
-                team.run(work)
-        return out
