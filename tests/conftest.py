@@ -1,7 +1,5 @@
 """What holds for all tests."""
 
-from pathlib import Path
-
 import pytest
 
 from fastmlp.training import threads
@@ -11,5 +9,5 @@ from fastmlp.training import threads
 def all_members_work():
     """Let teams work in full, though scikit-learn has just used BLAS, whose threads still run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "_THREADS", Path("not told"))
+        patch.setattr(threads, "_THREADS", "not told")
         yield

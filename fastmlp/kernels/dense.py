@@ -32,6 +32,8 @@ _AS_IT_IS, _TRANSPOSED = np.bool_(False), np.bool_(True)
 # BLAS copies the weights before it reads them: up to so many rows, forward or back, loops are
 # faster.
 ROWS_WITHOUT_BLAS, _ROWS_BACK_WITHOUT_BLAS = 7, 3
+# Rows of W at a time: they stay in the cache until all samples have passed them.
+_FEW_INPUTS = 32
 # Numbers from which on no more are copied at a time.
 _MOST_COPIED = 256
 call_sparse_forward = SPARSE_FORWARD.caller("Call `sparse_forward`.")
@@ -73,7 +75,7 @@ def dense_forward(product, n_rows, n_inputs, stride, fan_out, a, weights, biases
     product : int
         As for `matrix_product`.
     n_rows, n_inputs, fan_out : int
-        `a` is (n_rows, n_inputs), W is (n_inputs, fan_out). At least one of each.
+        `a` is (n_rows, n_inputs), W is (n_inputs, fan_out). Only rows may be missing.
     stride : int
         Distance between the starts of two rows of `a`.
     a : ndarray
@@ -108,14 +110,16 @@ def _forward_of_few(n_rows, n_inputs, stride, fan_out, a, weights, biases, z):
         out = view(z, i * fan_out, fan_out)
         for j in range(fan_out):
             out[j] = biases[j] if biases.size else zero
-    for k in range(n_inputs):
-        w = view(weights, k * fan_out, fan_out)
+    for first in range(0, n_inputs, _FEW_INPUTS):
+        last = min(first + _FEW_INPUTS, n_inputs)
         for i in range(n_rows):
-            x = a[i * stride + k]
-            if x != 0:
-                out = view(z, i * fan_out, fan_out)
-                for j in range(fan_out):
-                    out[j] += x * w[j]
+            out = view(z, i * fan_out, fan_out)
+            for k in range(first, last):
+                x = a[i * stride + k]
+                if x != 0:
+                    w = view(weights, k * fan_out, fan_out)
+                    for j in range(fan_out):
+                        out[j] += x * w[j]
 
 
 @SPARSE_FORWARD.function
@@ -208,16 +212,18 @@ def weight_gradient(product, n_rows, n_inputs, stride, fan_out, alpha, a, delta,
 
 @kernel
 def _weight_gradient_of_few(n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads):
-    for k in range(n_inputs):
-        g = view(grads, k * fan_out, fan_out)
+    for first in range(0, n_inputs, _FEW_INPUTS):
+        last = min(first + _FEW_INPUTS, n_inputs)
         for i in range(n_rows):
-            x, error = alpha * a[i * stride + k], view(delta, i * fan_out, fan_out)
-            if i == 0 and beta == 0:
-                for j in range(fan_out):
-                    g[j] = x * error[j]
-            else:
-                for j in range(fan_out):
-                    g[j] += x * error[j]
+            error = view(delta, i * fan_out, fan_out)
+            for k in range(first, last):
+                x, g = alpha * a[i * stride + k], view(grads, k * fan_out, fan_out)
+                if i == 0 and beta == 0:
+                    for j in range(fan_out):
+                        g[j] = x * error[j]
+                else:
+                    for j in range(fan_out):
+                        g[j] += x * error[j]
 
 
 @SPARSE_GRADIENT.function
@@ -299,7 +305,7 @@ def input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inp
     product : int
         As for `matrix_product`.
     n_rows, fan_out : int
-        Shape of `delta`.
+        Shape of `delta`, which may have no rows.
     n_inputs : int
         How many inputs. At least one.
     delta : ndarray of shape (n_rows * fan_out,)
@@ -324,10 +330,12 @@ def input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inp
 
 @kernel
 def _input_gradient_of_few(n_rows, n_inputs, fan_out, delta, weights, delta_inputs):
-    for k in range(n_inputs):
-        w = view(weights, k * fan_out, fan_out)
+    for first in range(0, n_inputs, _FEW_INPUTS):
+        last = min(first + _FEW_INPUTS, n_inputs)
         for i in range(n_rows):
-            error, total = view(delta, i * fan_out, fan_out), delta.dtype.type(0)
-            for j in range(fan_out):
-                total += w[j] * error[j]
-            delta_inputs[i * n_inputs + k] = total
+            error = view(delta, i * fan_out, fan_out)
+            for k in range(first, last):
+                w, total = view(weights, k * fan_out, fan_out), delta.dtype.type(0)
+                for j in range(fan_out):
+                    total += w[j] * error[j]
+                delta_inputs[i * n_inputs + k] = total

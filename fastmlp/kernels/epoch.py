@@ -133,7 +133,7 @@ def run_batches_on_shards(
 @entry_point
 def predict(
     layers, slopes, params, product, X, indptr, indices, sparse_forward, samples, begin, end,
-    capacity, buffer, out,
+    capacity, checks, buffer, out,
 ):  # fmt: skip
     """Run the samples [begin, end) forward.
 
@@ -157,6 +157,8 @@ def predict(
         Which samples.
     capacity : int
         Rows that pass through the network together.
+    checks : bool
+        Whether dense inputs must be finite.
     buffer : ndarray of shape (n_room + capacity * units of all layers but the inputs,)
         The room of a `product` without transposed matrices, if there is one; then the activations.
         **Overwritten.** Not shared with other threads.
@@ -166,9 +168,9 @@ def predict(
     Returns
     -------
     bool
-        Whether every dense input is finite.
+        False if an input is not finite that must be: the outputs from there on are missing.
     """
-    n_layers, n_features = layers.shape[0] - 1, layers[0, UNITS]
+    n_layers = layers.shape[0] - 1
     n_outputs = layers[n_layers, UNITS]
     n_units = layers[n_layers, START] + n_outputs
     n_room = buffer.size - capacity * n_units
@@ -184,6 +186,8 @@ def predict(
         inputs = first_inputs_of(
             network, data, np.bool_(True), position, np.int64(0), n_rows, nowhere
         )
+        if checks and not _are_finite(inputs):
+            return False
         some = samples
         if samples.size:
             some = view(samples, position - begin, n_rows)
@@ -196,7 +200,7 @@ def predict(
         piece = view(out, position * n_outputs, n_rows * n_outputs)
         for i in range(outputs.size):
             piece[i] = outputs[i]
-    return indptr.size > 0 or _are_finite(view(X, begin * n_features, (end - begin) * n_features))
+    return True
 
 
 @kernel

@@ -58,7 +58,7 @@ _LEAST_WORK, FEW_ROWS = (100_000, 16) if REGISTER == 64 else (5_000, 8)
 # which on it is worth while.
 _SMALL_PRODUCT, _LARGE_PRODUCT = (1_000_000, 100_000_000) if REGISTER == 64 else (0, 20_000_000)
 # Multiply-adds below which `product` leaves no A of FEW_ROWS or more to BLAS, if neither matrix is
-# transposed and there are more than _LEAST_WORK.
+# transposed and there are more than _LEAST_WORK; `dense_forward` does not leave it fewer rows.
 OWN_WORK = 0 if REGISTER == 64 else _LARGE_PRODUCT
 # What it costs to multiply by an element that may be 0; and so much work or more that it is
 # another price. With AVX-512 measured when to find the others took longer than it does now.

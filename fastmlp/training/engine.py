@@ -42,7 +42,6 @@ from fastmlp.training.threads import (
     parts_of_work,
     reserve_threads,
     single_threaded_blas,
-    threads_with_a_core,
 )
 
 __all__ = ["Engine", "OptimizerState", "Predictor"]
@@ -536,7 +535,9 @@ class Predictor:
         """
         n_samples = X.shape[0]
         if n_samples > self._rows:
-            out, is_finite = self._in_pieces(n_samples, X.reshape(-1), *self._dense, n_jobs)
+            out, is_finite = self._in_pieces(
+                X.reshape(-1), *self._dense, n_samples, n_jobs, checks=True
+            )
             return out if is_finite else None
         # One piece in one thread, with no more Python than needed.
         out = np.empty((n_samples, self._n_outputs), X.dtype)
@@ -544,13 +545,14 @@ class Predictor:
         buffer = self._buffer_for(n_samples, own_product)
         arguments = (
             *self._network, own_product, X.reshape(-1), *self._dense, _NO_SAMPLES, 0, n_samples,
-            n_samples, buffer, out.reshape(-1),
+            n_samples, True, buffer, out.reshape(-1),
         )  # fmt: skip
-        if self._may_share_blas(n_samples, own_product):
-            with single_threaded_blas():
-                is_finite = predict(*arguments)
-        else:
+        # So few rows take no BLAS.
+        if n_samples <= ROWS_WITHOUT_BLAS or n_samples * self._most_weights < _SHARED_BY_BLAS:
             is_finite = predict(*arguments)
+        else:
+            with self._blas_limit(n_samples, own_product):
+                is_finite = predict(*arguments)
         return out if is_finite else None
 
     def __call__(self, data: Data, n_jobs: int | None = None) -> Floats:
@@ -569,29 +571,28 @@ class Predictor:
             Output activation applied.
         """
         n_samples = n_samples_of(data, self._n_features)
-        return self._in_pieces(
-            n_samples, data.X, data.indptr, data.indices, data.forward, n_jobs
-        )[0]  # fmt: skip
+        out, _ = self._in_pieces(
+            data.X, data.indptr, data.indices, data.forward, n_samples, n_jobs, checks=False
+        )
+        return out
 
     def _in_pieces(
         self,
-        n_samples: int,
         X: Floats,
         indptr: NDArray[np.int64],
         indices: NDArray[np.int32],
         sparse_forward: int,
+        n_samples: int,
         n_jobs: int | None,
+        *,
+        checks: bool,
     ) -> tuple[Floats, bool]:
-        """Return the outputs, and whether all dense inputs are finite."""
+        """Return the outputs, and False if it checks the inputs and one is not finite."""
         out = np.empty((n_samples, self._n_outputs), self.params.dtype)
         rows = min(self._rows, max(n_samples, 1))
         own_product = self._product_for(rows)
         useful = min(n_samples * self.layout.n_weights // _WORTH_A_THREAD, n_samples // rows)
-        with contextlib.ExitStack() as stack:
-            if self._may_share_blas(rows, own_product):
-                stack.enter_context(single_threaded_blas())
-            n_threads = stack.enter_context(reserve_threads(n_jobs, useful))
-            n_threads = threads_with_a_core(n_threads)
+        with self._blas_limit(rows, own_product), reserve_threads(n_jobs, useful) as n_threads:
             # Whole pieces for each thread: how many there are must not show in the last bits.
             n_pieces = -(-n_samples // rows)
             bounds = [
@@ -605,19 +606,18 @@ class Predictor:
                 buffer = self._buffer_for(rows, own_product)
                 are_finite[thread] = predict(
                     *self._network, own_product, X, indptr, indices, sparse_forward, samples,
-                    begin, end, rows, buffer, out.reshape(-1),
+                    begin, end, rows, checks, buffer, out.reshape(-1),
                 )  # fmt: skip
 
-            stack.enter_context(ThreadTeam(n_threads)).run(work)
+            with ThreadTeam(n_threads) as team:
+                team.run(work)
         return out, all(are_finite)
 
-    def _may_share_blas(self, n_rows: int, own_product: int) -> bool:
-        """Return whether BLAS might use several threads, which would show in the last bits."""
-        # The first condition is only there to be fast for one row.
-        if n_rows <= ROWS_WITHOUT_BLAS:
-            return False
-        work = n_rows * self._most_weights
-        return work >= _SHARED_BY_BLAS and not (own_product and work < OWN_WORK)
+    def _blas_limit(self, n_rows: int, own_product: int) -> contextlib.AbstractContextManager[None]:
+        """Return what keeps BLAS to one thread, if it is used: more would show in the last bits."""
+        if own_product and n_rows * self._most_weights < OWN_WORK:
+            return contextlib.nullcontext()
+        return single_threaded_blas()
 
     def _product_for(self, n_rows: int) -> int:
         """Return the address of `product` if so many rows at a time are worth it, else 0."""

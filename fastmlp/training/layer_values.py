@@ -65,7 +65,7 @@ def layer_values_of_pieces(
         predict(
             network.layers, network.slopes, params, 0, data.X, data.indptr, data.indices,
             data.forward, np.arange(n_samples if data.forward else 0), 0, n_samples, n_samples,
-            values, np.empty(n_samples * widths[-1], params.dtype),
+            False, values, np.empty(n_samples * widths[-1], params.dtype),
         )  # fmt: skip
         layers, start = [], 0
         for width in widths:

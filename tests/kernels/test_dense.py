@@ -15,6 +15,8 @@ SHAPES = [
 ]  # fmt: skip
 # With many zeros, products of these skip them.
 LARGE = (48, 130, 70)
+# A shard of a short batch.
+EMPTY = (0, 6, 5)
 
 
 def layer(shape, dtype, density=1.0):
@@ -40,7 +42,7 @@ def parts(n):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("density", [1.0, 0.2])
-@pytest.mark.parametrize("shape", [*SHAPES, LARGE])
+@pytest.mark.parametrize("shape", [*SHAPES, LARGE, EMPTY])
 def test_dense_forward(shape, density, dtype):
     a, weights, biases, delta = layer(shape, dtype, density)
     n_rows, fan_in, fan_out = shape
@@ -57,7 +59,7 @@ def test_dense_forward(shape, density, dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("density", [1.0, 0.2])
-@pytest.mark.parametrize("shape", [*SHAPES, LARGE])
+@pytest.mark.parametrize("shape", [*SHAPES, LARGE, EMPTY])
 def test_input_gradient(shape, density, dtype):
     _, weights, _, delta = layer(shape, dtype)
     n_rows, fan_in, fan_out = shape
@@ -73,7 +75,7 @@ def test_input_gradient(shape, density, dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("density", [1.0, 0.2])
-@pytest.mark.parametrize("shape", [*SHAPES, LARGE, (0, 6, 5)])
+@pytest.mark.parametrize("shape", [*SHAPES, LARGE, EMPTY])
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.125, 0.0), (0.5, 1.0)])
 def test_weight_gradient(alpha, beta, shape, density, dtype):
     a, _, _, delta = layer(shape, dtype, density)

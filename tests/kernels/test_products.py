@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from fastmlp.kernels.dense import ROWS_WITHOUT_BLAS
 from fastmlp.kernels.products import _LEAST_WORK, _MOST_TURNED, FEW_ROWS, OWN_WORK, room_size
 from fastmlp.kernels.registers import BITS, IS_FAST, REGISTER
 from fastmlp.training import engine as engine_module
@@ -97,6 +98,7 @@ def test_full_matrices_of_middle_size(shape, trans_a, trans_b, dtype):
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
 def test_what_is_never_left_to_blas(density, dtype):
+    assert ROWS_WITHOUT_BLAS >= FEW_ROWS - 1
     sizes = np.random.default_rng(0).integers(1, 200, size=(200, 3))
     sizes[:, 0] += FEW_ROWS - 1
     tall, wide = (OWN_WORK // 100 - 1, 10, 10), (FEW_ROWS, 1000, OWN_WORK // 1000 // FEW_ROWS - 1)

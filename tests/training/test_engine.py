@@ -106,11 +106,14 @@ def test_shared_parameters_give_equal_weights_to_rounding(sizes, options, dtype,
 
 
 @pytest.mark.skipif(len(N_JOBS) == 1, reason="threads meet in compiled code only")
+@pytest.mark.parametrize(("optimizer", "batch_size"), [("adam", 7), ("sgd", 1)])
 @pytest.mark.parametrize("plan", [*SHARES_SAMPLES, SHARES_PARAMETERS])
-def test_members_that_come_and_go_do_not_show(plan, force_plan, monkeypatch):
+def test_members_that_come_and_go_do_not_show(plan, optimizer, batch_size, force_plan, monkeypatch):
     force_plan(plan)
-    problem, _ = variants(np.float64)[0]
-    losses, params = train(problem, 3, batch_size=7, n_epochs=6)
+    monkeypatch.setattr(engine_module, "threads_per_sample", lambda _: 3)
+    monkeypatch.setattr(engine_module, "_WORK_PER_CALL", 10_000)
+    problem, options = variants(np.float64)[0][0], {"batch_size": batch_size, "n_epochs": 6}
+    losses, params = train(problem, 3, optimizer, **options)
     sizes, n_others = [], itertools.cycle([2, 1, 2, 0])
     choose_size = threads.ThreadTeam.choose_size
 
@@ -121,8 +124,10 @@ def test_members_that_come_and_go_do_not_show(plan, force_plan, monkeypatch):
 
     monkeypatch.setattr(threads, "available_cores", lambda: 3)
     monkeypatch.setattr(threads, "running_threads", lambda _: next(n_others))
+    monkeypatch.setattr(threads, "_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(threads, "_RATHER_THAN_LOOK", 0)
     monkeypatch.setattr(threads.ThreadTeam, "choose_size", note_size)
-    other_losses, others = train(problem, 3, batch_size=7, n_epochs=6)
+    other_losses, others = train(problem, 3, optimizer, **options)
     np.testing.assert_array_equal(other_losses, losses)
     np.testing.assert_array_equal(others, params)
     assert sizes[:4] == [1, 2, 1, 3]
@@ -353,10 +358,15 @@ def test_many_rows(dtype, n_jobs, monkeypatch):
         bad = X.copy()
         bad[row, 7] = np.nan
         assert predictor.outputs(bad, n_jobs) is None
+        # What has been validated is believed.
+        others = np.arange(301) != row
+        out = predictor(kernel_data(bad, dtype), n_jobs)
+        np.testing.assert_array_equal(out[others], expected[others])
+        assert np.isnan(out[row]).all()
 
 
 @pytest.mark.parametrize("own_work", [0, 10**9])
-def test_few_rows_that_blas_would_share_are_kept_to_one_thread(own_work, monkeypatch):
+def test_blas_is_kept_to_one_thread_where_it_would_share(own_work, monkeypatch):
     seen, predict = [], engine_module.predict
 
     def noted(*arguments):
@@ -366,13 +376,16 @@ def test_few_rows_that_blas_would_share_are_kept_to_one_thread(own_work, monkeyp
 
     monkeypatch.setattr(engine_module, "predict", noted)
     monkeypatch.setattr(engine_module, "OWN_WORK", own_work)
-    problem = make_problem((100,), n_features=90, n_samples=3)
-    predictor = Predictor(problem.layout, problem.params)
+    problem = make_problem((400,), n_features=90, n_samples=3)
+    predictor, X = Predictor(problem.layout, problem.params), np.ones((200, 90))
+    monkeypatch.setattr(predictor, "_rows", 64)
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
-        for n_samples in (1, 7, 40):
-            predictor.outputs(np.ones((n_samples, 90)))
+        for n_samples in (1, 7, 40, 200):
+            predictor.outputs(X[:n_samples])
+        predictor(kernel_data(X, np.float64))
     # Where BLAS is not used, its threads are left as they are, which is faster.
-    assert seen == [{2}, {2}, {2} if own_work and IS_FAST else {1}]
+    many = {2} if own_work and IS_FAST else {1}
+    assert seen == [{2}, {2}, many, many, many]
 
 
 def test_few_rows_are_refused_unless_they_can_be_taken_as_they_are():

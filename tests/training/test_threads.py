@@ -19,7 +19,6 @@ from fastmlp.training.threads import (
     reserve_threads,
     running_threads,
     single_threaded_blas,
-    threads_with_a_core,
 )
 from tests.kernels import compiled
 from tests.kernels.compiled import IS_COMPILED
@@ -351,7 +350,7 @@ def wait_until(condition, seconds=20):
     not Path("/proc/self/task").exists(), reason="the system does not tell which threads run"
 )
 def test_threads_that_run_are_seen(monkeypatch):
-    monkeypatch.setattr(threads, "_THREADS", Path("/proc/self/task"))
+    monkeypatch.setattr(threads, "_THREADS", "/proc/self/task")
     assert wait_until(lambda: running_threads() == 0)  # BLAS's own, after tests before this
     with threads_at_work(2) as workers:
         assert running_threads() == 2
@@ -361,9 +360,9 @@ def test_threads_that_run_are_seen(monkeypatch):
 
 
 def test_systems_that_do_not_tell_which_threads_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(threads, "_THREADS", tmp_path / "missing")
+    monkeypatch.setattr(threads, "_THREADS", str(tmp_path / "missing"))
     assert running_threads() == 0
-    monkeypatch.setattr(threads, "_THREADS", tmp_path)
+    monkeypatch.setattr(threads, "_THREADS", str(tmp_path))
     (tmp_path / "1").mkdir()  # and a thread that has ended
     assert running_threads() == 0
     (tmp_path / "1" / "stat").write_bytes(b"1 (a) R) S 1 2 3")
@@ -372,26 +371,40 @@ def test_systems_that_do_not_tell_which_threads_run(tmp_path, monkeypatch):
     assert running_threads() == 1
 
 
-@pytest.mark.parametrize(
-    ("wanted", "n_others", "granted"),
-    [(1, 7, 1), (8, 0, 8), (20, 0, 20), (8, 1, 7), (4, 4, 4), (4, 5, 3), (8, 7, 1), (8, 70, 1)],
-)
-def test_threads_with_a_core(wanted, n_others, granted, eight_cores, monkeypatch):
-    monkeypatch.setattr(threads, "running_threads", lambda _: n_others)
-    assert threads_with_a_core(wanted) == granted
-
-
 @pytest.mark.parametrize("caller_works", [True, False])
 def test_members_without_a_core_do_not_work(caller_works, eight_cores, monkeypatch):
-    n_others, seen = iter([7, 6, 7, 5]), []
+    n_others, seen = iter([7, 70, 6, 7, 5]), []
     monkeypatch.setattr(threads, "running_threads", lambda _: next(n_others))
+    monkeypatch.setattr(threads, "_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(threads, "_RATHER_THAN_LOOK", 0)
     with ThreadTeam(3, caller_works=caller_works) as team:
-        for n_working in (1, 2, 1, 3, 3):  # once all work it is not asked again
+        for n_working in (1, 1, 2, 1, 3, 3):  # once all work it does not look again
             assert team.choose_size() == (n_working == 3)
             assert team.n_working == n_working
             team.run(seen.append)
             assert sorted(seen) == list(range(n_working))
             seen.clear()
+
+
+def test_more_members_than_cores_work_if_nobody_else_does(eight_cores, monkeypatch):
+    monkeypatch.setattr(threads, "running_threads", lambda _: 0)
+    with ThreadTeam(20) as team:
+        assert team.choose_size()
+        assert team.n_working == 20
+
+
+def test_who_runs_is_not_asked_all_the_time(eight_cores, monkeypatch):
+    looks = []
+    monkeypatch.setattr(threads, "running_threads", lambda _: looks.append(1) or 7)
+    monkeypatch.setattr(threads, "_BETWEEN_LOOKS", 3600)
+    with ThreadTeam(3) as team:
+        for _ in range(5):
+            assert not team.choose_size()
+            assert team.n_working == 1
+    assert len(looks) == 1
+    with ThreadTeam(1) as team:  # nor by a fit of one thread
+        assert team.choose_size()
+    assert len(looks) == 1
 
 
 def test_threads_are_given_back_after_an_error(eight_cores):
