@@ -26,20 +26,20 @@ def latency(result: Any) -> str:
     str
         Markdown.
     """
-    by_library = {(r["method"], r["dtype"], r["library"]): r for r in result}
+    by_library = {(r["method"], r["n_rows"], r["dtype"], r["library"]): r for r in result}
     return table(
-        ["one row, µs", "fastmlp p50", "p99", "scikit-learn p50", "p99", "ratio of p50"],
+        ["µs", "fastmlp p50", "p99", "scikit-learn p50", "p99", "ratio of p50"],
         (
             [
-                f"`{method}`, {dtype}",
+                f"`{method}`, {n_rows:,} row{'s' * (n_rows > 1)}, {dtype}",
                 *(
-                    three_digits(by_library[method, dtype, library][p])
+                    three_digits(by_library[method, n_rows, dtype, library][p])
                     for library in ("fastmlp", "sklearn")
                     for p in ("p50_us", "p99_us")
                 ),
-                f"{by_library[method, dtype, 'sklearn']['p50_us'] / r['p50_us']:.1f}×",
+                f"{by_library[method, n_rows, dtype, 'sklearn']['p50_us'] / r['p50_us']:.1f}×",
             ]
-            for (method, dtype, library), r in by_library.items()
+            for (method, n_rows, dtype, library), r in by_library.items()
             if library == "fastmlp"
         ),
     )
@@ -317,7 +317,7 @@ def _range(values: list[Any], form: str) -> str:
 
 
 OTHER_MEASURES = {
-    "latency": ("Prediction of a single row", latency),
+    "latency": ("Prediction of a single row, and of some", latency),
     "cold_start": ("Cold start", cold_start),
     "memory": ("Memory", memory),
     "grid_search": ("Grid search", grid_search),

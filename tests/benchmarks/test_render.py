@@ -54,7 +54,14 @@ def results(tmp_path):
     }
     (tmp_path / "peers.json").write_text(json.dumps(content))
     latencies = [
-        {"library": library, "method": "predict", "dtype": "float32", "p50_us": p50, "p99_us": 90.0}
+        {
+            "library": library,
+            "method": "predict",
+            "n_rows": 1,
+            "dtype": "float32",
+            "p50_us": p50,
+            "p99_us": 90.0,
+        }
         for library, p50 in (("fastmlp", 5.0), ("sklearn", 60.0))
     ]
     (tmp_path / "latency.json").write_text(
