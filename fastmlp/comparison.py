@@ -4,7 +4,7 @@ The data is split into a training and a test part. Features, and the target of a
 scaled to mean 0 and variance 1 by the training part. The first fit of each library is timed on its
 own, because fastmlp then compiles its kernels or loads them from the cache. After it the libraries
 take turns, so that a change in the load of the machine hits both. Each fit begins when the threads
-of the one before have gone to sleep: those of BLAS keep cores busy for a tenth of a second more.
+of the one before have gone to sleep: those of BLAS keep cores busy for a while.
 """
 
 from __future__ import annotations

@@ -306,7 +306,7 @@ import warnings
 import numpy as np
 import threadpoolctl
 from fastmlp import MLPRegressor
-from fastmlp.training import engine, threads
+from fastmlp.training import engine, predictor, threads
 
 threads.available_cores = lambda: 8
 seen = set()
@@ -319,7 +319,7 @@ class NotedTeam(threads.ThreadTeam):
             seen.update(pool["num_threads"] for pool in pools if pool["user_api"] == "blas")
         super().run(*arguments, **options)
 
-engine.ThreadTeam = NotedTeam
+engine.ThreadTeam = predictor.ThreadTeam = NotedTeam
 
 def task(seed):
     rng = np.random.RandomState(seed)

@@ -36,15 +36,18 @@ def measure(is_quick: bool) -> list[dict[str, Any]]:
         memory held just before it (X, y and the loaded library, of which a shorter fit has used
         all parts); and "process", the peak of the whole process less the size of X.
     """
-    _fit_once("fastmlp", WORKLOADS["digits"], "float32")  # compiled code is kept on disk
-    _fit_once("fastmlp", WORKLOADS["digits"], "float64")
-    return [
-        {"workload": name, "dtype": dtype, "library": library} | _fit_once(library, workload, dtype)
-        for name, workload in WORKLOADS.items()
-        if name == "digits" or not is_quick
-        for dtype in ("float32", "float64")
-        for library in LIBRARIES
-    ]
+    results = []
+    for name, workload in WORKLOADS.items():
+        if name != "digits" and is_quick:
+            continue
+        for dtype in ("float32", "float64"):
+            _fit_once("fastmlp", workload, dtype)  # compiled code is kept on disk
+            results += [
+                {"workload": name, "dtype": dtype, "library": library}
+                | _fit_once(library, workload, dtype)
+                for library in LIBRARIES
+            ]
+    return results
 
 
 def _fit_once(library: str, workload: Workload, dtype: str) -> dict[str, int]:

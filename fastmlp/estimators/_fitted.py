@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastmlp.estimators._model_file import write_model
 from fastmlp.training.data import kernel_data
-from fastmlp.training.engine import Predictor
 from fastmlp.training.network import NetworkLayout
+from fastmlp.training.predictor import Predictor
 from fastmlp.training.standalone import standalone_forward
 
 __all__ = ["FittedMixin", "in_kernel_form"]

@@ -18,9 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.estimators._validation import InvalidParameterError, instance_of, interval
 from fastmlp.training.data import kernel_data
-from fastmlp.training.engine import Predictor
 from fastmlp.training.input_gradients import input_gradients_of_loss, input_gradients_of_output
 from fastmlp.training.network import NetworkLayout
+from fastmlp.training.predictor import Predictor
 
 __all__ = ["InspectionMixin", "LayerSummary", "ModelSummary"]
 

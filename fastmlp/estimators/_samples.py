@@ -13,7 +13,7 @@ from sklearn.utils import _safe_indexing
 
 from fastmlp.estimators._validation import validate_sample_weight
 from fastmlp.training.data import kernel_data
-from fastmlp.training.engine import Predictor
+from fastmlp.training.predictor import Predictor
 from fastmlp.training.validation import mean_loss
 
 __all__ = [

@@ -29,8 +29,8 @@ from fastmlp.playground.settings import (
     Settings,
 )
 from fastmlp.training.data import kernel_data
-from fastmlp.training.engine import Predictor
 from fastmlp.training.network import NetworkLayout
+from fastmlp.training.predictor import Predictor
 
 __all__ = ["greeting"]
 

@@ -20,9 +20,10 @@ from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.playground.problems import compute_features, make_grid, make_problem
 from fastmlp.playground.settings import MAX_EPOCHS, Settings, SettingsError
 from fastmlp.training.data import kernel_data
-from fastmlp.training.engine import Engine, OptimizerState, Predictor
+from fastmlp.training.engine import Engine, OptimizerState
 from fastmlp.training.lbfgs import fit_lbfgs
 from fastmlp.training.network import NetworkLayout
+from fastmlp.training.predictor import Predictor
 from fastmlp.training.schedules import Constant
 from fastmlp.training.trainer import DivergenceError, Progress, fit_epochs
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
 from fastmlp.training.data import kernel_data
-from fastmlp.training.engine import Engine, OptimizerState, Predictor
+from fastmlp.training.engine import Engine, OptimizerState
 from fastmlp.training.network import NetworkLayout
+from fastmlp.training.predictor import Predictor
 
 __all__ = ["input_gradients_of_loss", "input_gradients_of_output"]
 

@@ -76,8 +76,8 @@ _THREADS = "/proc/self/task"
 def running_threads(besides: Container[int] = ()) -> int:
     """Return how many other threads of this process run, or would if they found a free core.
 
-    BLAS's threads go on running for a tenth of a second after the last product, to be there at
-    once for the next one. A team that shares its cores with them waits a time slice at every
+    BLAS's threads go on running for a while after the last product, to be there at once for the
+    next one. A team that shares its cores with them waits a time slice at every
     barrier.
 
     Parameters
@@ -88,8 +88,8 @@ def running_threads(besides: Container[int] = ()) -> int:
     Returns
     -------
     int
-        Wherever they run. 0 on systems other than Linux, which do not tell. To look takes 10 to 30
-        microseconds per thread of the process.
+        Wherever they run. 0 on systems other than Linux, which do not tell. To look takes a file
+        per thread of the process.
     """
     count, mine = 0, threading.get_native_id()
     with contextlib.suppress(OSError):
@@ -307,7 +307,7 @@ class ThreadTeam:
         self._tasks: list[queue.SimpleQueue[Any]] = []
         self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._n_running = 0
-        self._is_settled, self._next_look = False, 0.0
+        self._is_settled, self._next_look = size == 1, 0.0
         self._all_shares: list[set[int]] = []
         self._shares: list[set[int]] = []
         # Where the caller might run before it took its share; empty while it has not.
@@ -380,11 +380,12 @@ class ThreadTeam:
         bool
             Whether all members work, and will from now on. If not, call this again soon.
         """
+        if self._is_settled:
+            return True
         started = time.perf_counter()
-        if self._is_settled or started < self._next_look:
-            return self._is_settled
-        mine = {thread.native_id or 0 for thread in self._threads}
-        n_others = running_threads(mine) if self.size > 1 else 0
+        if started < self._next_look:
+            return False
+        n_others = running_threads({thread.native_id or 0 for thread in self._threads})
         self.n_working = self.size
         if n_others:
             self.n_working = max(1, min(self.size, available_cores() - n_others))

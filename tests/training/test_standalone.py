@@ -7,7 +7,7 @@ import pytest
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.training.data import kernel_data
-from fastmlp.training.engine import Predictor
+from fastmlp.training.predictor import Predictor
 from fastmlp.training.standalone import standalone_forward
 from tests.kernels.compiled import FLOATS, IS_COMPILED
 from tests.kernels.networks import make_problem
