@@ -60,8 +60,8 @@ def run_samples(
         Order of the samples in this epoch.
     first, last : int
         Which of them.
-    rates : ndarray of float64, shape (last - first,)
-        Learning rate of each step.
+    rates : ndarray of float64, shape (last - first,) or (1,)
+        Learning rate of each step, or of all.
     step : Step
         Plain SGD, with rate * alpha at most half of every weight that is not zero.
     params : ndarray of shape (n_params,)
@@ -118,8 +118,8 @@ def run_samples(
                 else:
                     length = _sparse_forward(data, order[t], params, number(scale), scratch)
                 scale, squares = _step(
-                    network, data, order, t, rates[t - first], step.alpha, weight, scale, squares,
-                    length, k, params, workspace, scratch, losses,
+                    network, data, order, t, rates[min(t - first, rates.size - 1)], step.alpha,
+                    weight, scale, squares, length, k, params, workspace, scratch, losses,
                 )  # fmt: skip
                 if not is_dense:
                     _sparse_update(data, order[t], k, params, scratch)
@@ -372,6 +372,13 @@ def _is_turned(fan_in, fan_out):
     return fan_out < _FEW_OUTPUTS and fan_out < fan_in
 
 
+@view_kernel
+def _turned_weights(layers, layer, turned):
+    """Return where the transposed weights of a layer, but the first, are."""
+    size = layers[layer, UNITS] * layers[layer + 1, UNITS]
+    return view(turned, layers[layer, WEIGHTS] - layers[1, WEIGHTS], size)
+
+
 @kernel
 def _turn(layers, params, turned, goes_back):
     """Transpose the weights of the layers of few outputs, or transpose them back."""
@@ -379,7 +386,7 @@ def _turn(layers, params, turned, goes_back):
         fan_in, fan_out = layers[layer, UNITS], layers[layer + 1, UNITS]
         if _is_turned(fan_in, fan_out):
             weights = view(params, layers[layer, WEIGHTS], fan_in * fan_out)
-            other = view(turned, layers[layer, WEIGHTS], fan_in * fan_out)
+            other = _turned_weights(layers, layer, turned)
             for i in range(fan_in):
                 for j in range(fan_out):
                     if goes_back:
@@ -399,7 +406,7 @@ def _forward_rest(network, params, scale, scratch, workspace):
         z = rows_of(workspace.values, layers, capacity, layer + 1, row, one_row)
         biases = view(params, layers[layer, BIASES], z.size)
         if _is_turned(a.size, z.size):
-            weights = view(scratch.turned, layers[layer, WEIGHTS], a.size * z.size)
+            weights = _turned_weights(layers, layer, scratch.turned)
             _forward_turned(a, weights, biases, scale, z)
         else:
             weights = view(params, layers[layer, WEIGHTS], a.size * z.size)
@@ -466,7 +473,7 @@ def _backward_rest(network, params, scale, lazy_rate, rate, scratch, workspace):
         delta = rows_of(workspace.deltas, layers, capacity, layer + 1, row, one_row)
         delta_in = rows_of(workspace.deltas, layers, capacity, layer, row, one_row)
         if _is_turned(a.size, delta.size):
-            weights = view(scratch.turned, layers[layer, WEIGHTS], a.size * delta.size)
+            weights = _turned_weights(layers, layer, scratch.turned)
             _backward_turned(a, delta, scale, lazy_rate, weights, delta_in)
         else:
             weights = view(params, layers[layer, WEIGHTS], a.size * delta.size)

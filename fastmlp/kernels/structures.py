@@ -171,7 +171,7 @@ class Scratch(NamedTuple):
         Which rows of a matrix to touch.
     values : ndarray of shape (the most units,)
         How often they count.
-    turned : ndarray of shape (n_weights,)
+    turned : ndarray of shape (n_weights of all layers but the first,)
         Transposed weights of layers with few outputs, where the weights themselves would be.
     """
 

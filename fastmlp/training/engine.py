@@ -276,8 +276,8 @@ class Engine:
             Order of the samples.
         in_order : bool
             Whether `order` counts up from 0.
-        rates : ndarray of float64, shape (n_batches,)
-            Learning rate of each step.
+        rates : ndarray of float64, shape (n_batches,) or (1,)
+            Learning rate of each step, or of all.
         seed : int, default=0
             In [0, 2^31): what dropout draws from.
 
@@ -291,8 +291,9 @@ class Engine:
             for first in range(0, self.n_batches, self._samples_per_call):
                 last = min(first + self._samples_per_call, self.n_batches)
                 arguments = (
-                    self._network, self._data, order, first, last, rates[first:last], self._step,
-                    self.params, self._scratch,
+                    self._network, self._data, order, first, last,
+                    rates[first:last] if rates.size > 1 else rates, self._step, self.params,
+                    self._scratch,
                 )  # fmt: skip
                 self._run_together(run_samples, arguments, losses)
             self._count[0] += self.n_batches
@@ -331,8 +332,8 @@ class Engine:
             In which order they are taken: `order`, or another one that always is the same.
         in_order : bool
             Whether `taken` counts up from 0.
-        rates : ndarray of float64, shape (n_batches,)
-            Learning rate of each step of an epoch.
+        rates : ndarray of float64, shape (1,)
+            Learning rate of all steps.
         shuffle : Shuffle or None
             Shuffles `order` before each epoch but the first.
         judged : ndarray of float64, shape (4,)
@@ -360,7 +361,7 @@ class Engine:
         )
         summands = self._no_losses()
         steps = np.arange(1, n_epochs * self.n_batches + 1)
-        rates = self._corrected(np.tile(rates, n_epochs), steps)
+        rates = self._corrected(rates, steps)
         try:
             seconds = self._call(
                 series, taken, in_order, 0, self.n_batches, rates, self._totals, 0, summands
@@ -452,8 +453,9 @@ class Engine:
 
     def _corrected(self, rates: Floats, steps: NDArray[np.int64]) -> Floats:
         """Return what the optimizer is given as the rates of some steps from now on."""
+        rates = np.broadcast_to(rates, steps.shape)
         if self._correct is None:
-            return rates.reshape(-1, 1)
+            return np.array(rates).reshape(-1, 1)
         return self._correct(self._hyper, rates, self._count + steps)
 
     def _call(

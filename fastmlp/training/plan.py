@@ -155,7 +155,7 @@ def make_plan(
         )
     n_shards = int(np.clip(batch_size // _ROWS_PER_SHARD, 1, _MAX_SHARDS))
     n_shards = 1 if useful == 1 else 1 << (n_shards.bit_length() - 1)
-    rows = min(piece_rows(layout, dtype), -(-batch_size // (16 * n_shards)) * 16)
+    rows = min(piece_rows(layout, dtype), -(-batch_size // (16 * n_shards)) * 16, batch_size)
     return Plan(
         shares_layers=False,
         n_shards=n_shards,
@@ -305,5 +305,5 @@ def make_scratch(layout: NetworkLayout, dtype: DTypeLike, *, is_dense: bool) -> 
         linear=aligned_empty(width, dtype),
         rows=aligned_empty(max(layout.units), np.int64),
         values=aligned_empty(max(layout.units), dtype),
-        turned=aligned_empty(layout.n_weights, dtype),
+        turned=aligned_empty(layout.n_weights - n_features * width, dtype),
     )

@@ -57,8 +57,8 @@ class Schedule(ABC):
 
         Returns
         -------
-        ndarray of float64, shape (n_batches,)
-            One per step.
+        ndarray of float64, shape (n_batches,) or (1,)
+            One per step, or that of all.
         """
 
     def after_epoch(self, samples_seen: int) -> None:  # noqa: B027
@@ -112,10 +112,10 @@ class Constant(Schedule):
 
         Returns
         -------
-        ndarray of float64, shape (n_batches,)
-            One per step.
+        ndarray of float64, shape (1,)
+            That of all steps.
         """
-        return np.full(n_batches, self.rate)
+        return np.array([self.rate])
 
 
 class InverseScaling(Constant):
@@ -388,8 +388,8 @@ class WarmUp(Schedule):
 
         Returns
         -------
-        ndarray of float64, shape (n_batches,)
-            One per step.
+        ndarray of float64, shape (n_batches,) or (1,)
+            One per step, or that of all.
         """
         rates = self.schedule.rates(n_batches)
         if self.step < self.n_steps:

@@ -18,7 +18,7 @@ def test_there_are_scikit_learns_three():
 def test_first_epoch_has_the_initial_rate_at_every_step(name):
     rates = SCHEDULES[name](0.3, 0.5).rates(4)
     assert rates.dtype == np.float64
-    np.testing.assert_array_equal(rates, [0.3] * 4)
+    np.testing.assert_array_equal(np.broadcast_to(rates, 4), [0.3] * 4)
 
 
 def test_constant_stays_and_stops_on_a_plateau():
@@ -80,7 +80,8 @@ RATES = {"cosine": cosine_rate, "one_cycle": one_cycle_rate, "step": step_rate}
 
 
 def all_rates(schedule, n_epochs, n_batches):
-    return np.concatenate([schedule.rates(n_batches) for _ in range(n_epochs)])
+    epochs = [schedule.rates(n_batches) for _ in range(n_epochs)]
+    return np.concatenate([np.broadcast_to(rates, n_batches) for rates in epochs])
 
 
 def test_there_is_a_reference_for_every_plan():
