@@ -35,7 +35,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,13 @@ from numba.core.options import DefaultOptions
 from numba.core.runtime import rtsys
 from numba.extending import overload
 
+from fastmlp import _elsewhere
 from fastmlp._lowering import COMPILER_OF_KERNELS
 
 __all__ = [
-    "CacheWarning", "by_precision", "cache_directories", "entry_point", "exact_kernel",
-    "inlined_kernel", "kernel", "python_version", "separately_compiled", "user_function",
-    "view_kernel",
+    "CacheWarning", "by_precision", "cache_directories", "compile_elsewhere", "entry_point",
+    "exact_kernel", "inlined_kernel", "is_compiled_elsewhere", "kernel", "python_version",
+    "separately_compiled", "user_function", "view_kernel",
 ]  # fmt: skip
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -139,6 +140,59 @@ def separately_compiled(function: Callable[..., Any], *, is_kept: bool = True) -
     """
     dispatcher = numba.njit(fastmath=_FAST, **_INNER, **_UNCOUNTED)(function)
     return _prepared(dispatcher, _DiskCache(function) if is_kept else None)
+
+
+def compile_elsewhere(functions: Iterable[tuple[Any, tuple[Any, ...]]]) -> bool:
+    """Let another process compile what this one will soon need, but for what is there already.
+
+    Who then asks for the machine code waits for that process.
+
+    Parameters
+    ----------
+    functions : iterable of (numba.core.registry.CPUDispatcher, tuple of numba types)
+        Functions that are kept on disk, each in a module under its own name; and what to compile
+        them for.
+
+    Returns
+    -------
+    bool
+        Whether a process was started.
+    """
+    jobs = []
+    for dispatcher, arguments in functions:
+        disk_cache = getattr(dispatcher, "_cache", None)
+        if isinstance(disk_cache, _DiskCache) and arguments not in dispatcher.overloads:
+            job = disk_cache.job(arguments, dispatcher.targetctx)
+            if not disk_cache.has(job.key):
+                jobs.append(job)
+    # Else nothing would come back.
+    return any(map(_may_be_written, cache_directories())) and _elsewhere.start(jobs)
+
+
+def _may_be_written(directory: Path) -> bool:
+    """Return whether files can be put into a directory, which may have to be made."""
+    nearest = next((path for path in [directory, *directory.parents] if path.exists()), directory)
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+
+def is_compiled_elsewhere(dispatcher: Any, arguments: tuple[Any, ...]) -> bool:
+    """Return whether another process is still at work on a function.
+
+    Parameters
+    ----------
+    dispatcher, arguments : various
+        As `compile_elsewhere` was told.
+
+    Returns
+    -------
+    bool
+        False if it is there, or if this process would have to compile it.
+    """
+    disk_cache = getattr(dispatcher, "_cache", None)
+    if not isinstance(disk_cache, _DiskCache) or arguments in dispatcher.overloads:
+        return False
+    key = disk_cache.job(arguments, dispatcher.targetctx).key
+    return _elsewhere.is_at_work(key) and not disk_cache.has(key)
 
 
 def _prepared(dispatcher: Any, disk_cache: _DiskCache | None) -> Any:
@@ -323,7 +377,7 @@ class _DiskCache:
     _MAGIC = b"fastmlp-compiled-1\n"
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._name = function.__name__
+        self._module, self._name = function.__module__, function.__name__
         self._home = f"{function.__module__}.{function.__qualname__}"
 
     @property
@@ -367,6 +421,7 @@ class _DiskCache:
         # compiler does so, too, if it is ever needed.
         rtsys.initialize(target_context)
         name = self._file_name(signature, target_context.codegen())
+        _elsewhere.wait_for(name, lambda: self.has(name))
         for directory in cache_directories():
             content = _read_trusted(directory / name)
             head = len(self._MAGIC)
@@ -377,6 +432,39 @@ class _DiskCache:
                 continue
             return CompileResult._rebuild(target_context, *pickle.loads(payload))
         return None
+
+    def job(self, signature: Any, target_context: Any) -> _elsewhere.Job:
+        """Return what another process must be told to compile for a signature.
+
+        Parameters
+        ----------
+        signature : tuple of numba types or numba signature
+            The argument types.
+        target_context : numba target context
+            Where the code will be linked.
+
+        Returns
+        -------
+        Job
+            Its key is the name of the file to come.
+        """
+        key = self._file_name(signature, target_context.codegen())
+        return _elsewhere.Job(key, self._module, self._name, signature)
+
+    def has(self, name: str) -> bool:
+        """Return whether a file is there.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+
+        Returns
+        -------
+        bool
+            The answer, whatever is in it.
+        """
+        return any((directory / name).exists() for directory in cache_directories())
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Keep a compiled result; failing to do so is a warning, never an error.

@@ -21,8 +21,8 @@ An `Interface` fixes what the functions of one kind are given::
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import numpy as np
 from llvmlite import ir
@@ -31,34 +31,54 @@ from numba.core import cgutils, config
 from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
-from fastmlp._jit import separately_compiled
+from fastmlp._jit import (
+    compile_elsewhere,
+    entry_point,
+    is_compiled_elsewhere,
+    separately_compiled,
+)
 
-__all__ = ["LINKED_FUNCTIONS", "Interface", "LinkedFunction", "Table"]
+__all__ = ["LINKED_FUNCTIONS", "Interface", "LinkedFunction", "Table", "compile_ahead"]
 
 LINKED_FUNCTIONS: list[LinkedFunction] = []
 """All that the package defines."""
 
 Row = TypeVar("Row")
 
+# What `compile_ahead` was asked for, with the dtype.
+_announced: set[tuple[Any, DTypeLike]] = set()
 # Where nothing is compiled, an "address" is a key of this; 0 is none, as for real addresses.
 _python_functions: dict[int, Callable[..., Any]] = {}
 
 
-def _numba_type(name: str, real: Any) -> Any:
-    """Return the Numba type that a name of an interface stands for."""
+def _numba_type(kind: Any, real: Any) -> Any:
+    """Return the Numba type that a kind of parameter stands for."""
+    if not isinstance(kind, str):
+        hints = get_type_hints(kind, include_extras=True)
+        fields = [_type_of_field(hints[name], real) for name in kind._fields]
+        return types.BaseTuple.from_types(fields, kind)
     return {
         "int": types.intp,
+        "bool": types.boolean,
         "real": real,
         "double": types.float64,
         "reals": types.Array(real, 1, "C"),
         "matrix": types.Array(real, 2, "C"),
         "doubles": types.Array(types.float64, 1, "C"),
         "table": types.Array(types.float64, 2, "C"),
+        "int table": types.Array(types.int64, 2, "C"),
         "ints": types.Array(types.int64, 1, "C"),
         "int32s": types.Array(types.int32, 1, "C"),
         "uint32s": types.Array(types.uint32, 1, "C"),
         "none": types.none,
-    }[name]
+    }[kind]
+
+
+def _type_of_field(hint: Any, real: Any) -> Any:
+    """Return the Numba type of a structure's field that is annotated like this."""
+    if hint in (int, float):
+        return types.intp if hint is int else types.float64
+    return _numba_type(getattr(hint, "__metadata__", [hint])[0], real)
 
 
 class LinkedFunction:
@@ -75,6 +95,8 @@ class LinkedFunction:
 
     Attributes
     ----------
+    interface : Interface
+        What it is given.
     compiled : numba.core.registry.CPUDispatcher
         The function for compiled code that knows it beforehand and needs no address.
     """
@@ -86,7 +108,7 @@ class LinkedFunction:
         self.__name__, self.__doc__ = function.__name__, function.__doc__
         self.__module__, self.__qualname__ = function.__module__, function.__qualname__
         self.__wrapped__ = function
-        self._interface = interface
+        self.interface = interface
         self.compiled = separately_compiled(function, is_kept=is_kept)
         self._addresses: dict[np.dtype[Any], int] = {}
 
@@ -110,13 +132,32 @@ class LinkedFunction:
                 _python_functions[id(self.function)] = self.function
                 self._addresses[dtype] = id(self.function)
             else:
-                signature = self._interface.signature(getattr(types, dtype.name))
+                signature = self.interface.signature(getattr(types, dtype.name))
                 self.compiled.compile(signature)
                 result = self.compiled.overloads[signature.args]
                 self._addresses[dtype] = result.library.get_pointer_to_function(
                     result.fndesc.llvm_func_name
                 )
         return self._addresses[dtype]
+
+    def is_in_the_making(self, dtype: DTypeLike) -> bool:
+        """Return whether another process is still compiling it, so that `address` would wait.
+
+        Parameters
+        ----------
+        dtype : dtype
+            float32 or float64.
+
+        Returns
+        -------
+        bool
+            The answer.
+        """
+        dtype = np.dtype(dtype)
+        if dtype in self._addresses or config.DISABLE_JIT:
+            return False
+        signature = self.interface.signature(getattr(types, dtype.name))
+        return is_compiled_elsewhere(self.compiled, signature.args)
 
     def __call__(self, *arguments: Any) -> Any:
         """Run the Python function.
@@ -139,15 +180,18 @@ class Interface:
 
     Parameters
     ----------
-    *parameters : str
-        Types of the parameters: int, real (the compute dtype), double, reals, matrix, doubles,
-        table (a matrix of doubles), ints, int32s or uint32s; arrays are C-contiguous.
+    *parameters : str or type
+        Types of the parameters: int, bool, real (the compute dtype), double, reals, matrix,
+        doubles, table (a matrix of doubles), int table, ints, int32s or uint32s; arrays are
+        C-contiguous. Or a named tuple whose fields are annotated with int, float, such a tuple or,
+        for arrays, ``Annotated[..., "reals"]`` and the like.
     returns : str, default="none"
         Type of the result.
     """
 
-    def __init__(self, *parameters: str, returns: str = "none") -> None:
+    def __init__(self, *parameters: str | type, returns: str = "none") -> None:
         self._parameters, self._returns = parameters, returns
+        self._signatures: dict[Any, Any] = {}
 
     def signature(self, real: Any) -> Any:
         """Return the Numba signature for a compute dtype.
@@ -162,8 +206,10 @@ class Interface:
         numba signature
             The signature.
         """
-        parameters = [_numba_type(name, real) for name in self._parameters]
-        return _numba_type(self._returns, real)(*parameters)
+        if real not in self._signatures:
+            parameters = [_numba_type(kind, real) for kind in self._parameters]
+            self._signatures[real] = _numba_type(self._returns, real)(*parameters)
+        return self._signatures[real]
 
     def function(self, function: Callable[..., Any]) -> LinkedFunction:
         """Make a function of this kind; a decorator.
@@ -181,6 +227,23 @@ class Interface:
         linked = LinkedFunction(function, self)
         LINKED_FUNCTIONS.append(linked)
         return linked
+
+    def entry_point(self, function: Callable[..., Any]) -> Any:
+        """Make a function that Python calls with what the interface says; a decorator.
+
+        Parameters
+        ----------
+        function : callable
+            Written like a kernel, in a module under its own name.
+
+        Returns
+        -------
+        numba.core.registry.CPUDispatcher
+            The compiled function, with this as its `interface`.
+        """
+        dispatcher = entry_point(function)
+        dispatcher.interface = self
+        return dispatcher
 
     def caller(self, summary: str) -> Any:
         """Return a function for kernels that takes an address, and then what the interface says.
@@ -207,8 +270,9 @@ class Interface:
         @intrinsic
         def call(typingctx, address, *arguments):  # type: ignore[no-untyped-def]
             # Numba hands the rest of the arguments over as one tuple.
-            given = arguments[0] if isinstance(arguments[0], types.BaseTuple) else arguments
-            declared = self.signature(given[which].dtype)  # type: ignore[index]
+            is_one = type(arguments[0]) in (types.Tuple, types.UniTuple)
+            given = arguments[0] if is_one else arguments
+            declared = self.signature(given[which].dtype)
 
             def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
                 convention = context.call_conv
@@ -233,6 +297,36 @@ class Interface:
 
         call.__doc__ = summary
         return call
+
+
+def compile_ahead(elsewhere: Iterable[Any], here: Iterable[Any], dtype: DTypeLike) -> None:
+    """Compile what will be needed in two processes at once.
+
+    If all that would be compiled elsewhere is there already, nothing is done; and what was asked
+    for once is not looked for again.
+
+    Parameters
+    ----------
+    elsewhere : iterable of LinkedFunction and numba.core.registry.CPUDispatcher
+        Linked functions and entry points that another process compiles, one after another.
+    here : iterable of LinkedFunction and numba.core.registry.CPUDispatcher
+        What this process compiles meanwhile.
+    dtype : dtype
+        float32 or float64.
+    """
+    new = [function for function in elsewhere if (function, dtype) not in _announced]
+    if not new:
+        return
+    _announced.update((function, dtype) for function in new)
+    real = getattr(types, np.dtype(dtype).name)
+
+    def compilation(function: Any) -> tuple[Any, Any]:
+        compiled = function.compiled if isinstance(function, LinkedFunction) else function
+        return compiled, function.interface.signature(real).args
+
+    if compile_elsewhere(map(compilation, new)):
+        for compiled, arguments in map(compilation, here):
+            compiled.compile(arguments)
 
 
 class Table(dict[str, Row]):

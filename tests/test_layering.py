@@ -16,6 +16,7 @@ OPTIONAL = {
 }  # fmt: skip
 PACKAGE = Path(fastmlp.__file__).parent
 FLOORS = [
+    "fastmlp._elsewhere",
     "fastmlp._lowering",
     "fastmlp._jit",
     "fastmlp._linking",
@@ -27,6 +28,7 @@ FLOORS = [
 
 # What a floor may import from outside fastmlp and the standard library; the floors above: anything.
 OUTSIDE = {
+    "fastmlp._elsewhere": set(),
     "fastmlp._lowering": {"numba"},
     "fastmlp._jit": {"numpy", "numba", "llvmlite"},
     "fastmlp._linking": {"numpy", "numba", "llvmlite"},

@@ -134,6 +134,11 @@ def signatures():
         for name, value in vars(importlib.import_module(f"fastmlp.kernels.{module.name}")).items():
             if isinstance(getattr(value, "_cache", None), disk_cache):
                 found[name] = [str(signature) for signature in value.signatures]
+                if hasattr(value, "interface"):
+                    # What `compile_ahead` compiles is what is called.
+                    reals = (numba.types.float64, numba.types.float32)
+                    declared = {value.interface.signature(real).args for real in reals}
+                    assert declared == set(value.signatures), name
     return found
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp._jit import inlined_kernel, kernel, view_kernel
+from fastmlp._linking import Interface
 from fastmlp.kernels.activations import activate, multiply_by_derivative, slope_gradient
 from fastmlp.kernels.dense import (
+    MANY,
     bias_gradient,
     call_sparse_forward,
     call_sparse_weight_gradient,
@@ -22,6 +24,7 @@ from fastmlp.kernels.dropout import drop, drop_derivative
 from fastmlp.kernels.gather import gather_rows
 from fastmlp.kernels.losses import loss_and_delta
 from fastmlp.kernels.narrow import (
+    Narrow,
     call_bias_gradient,
     call_forward,
     call_input_gradient,
@@ -45,6 +48,9 @@ from fastmlp.kernels.structures import (
     THRESHOLD,
     UNITS,
     WEIGHTS,
+    Data,
+    Network,
+    Workspace,
     elements_of,
     kept_of,
     rows_of,
@@ -52,10 +58,17 @@ from fastmlp.kernels.structures import (
 from fastmlp.kernels.views import view
 
 __all__ = [
-    "activate_block", "activate_layer", "backward_pass", "derive_block", "derive_layer",
-    "first_inputs_of", "forward_pass", "inputs_of", "layer_gradients", "load_rows", "output_delta",
-    "output_values", "sum_of", "weight_gradients",
+    "activate_block", "activate_layer", "backward_pass", "call_forward_pass", "derive_block",
+    "derive_layer", "first_inputs_of", "forward_pass", "inputs_of", "layer_gradients", "load_rows",
+    "output_delta", "output_values", "sum_of", "weight_gradients",
 ]  # fmt: skip
+
+# Linked, since training and prediction share it: it is compiled once.
+FORWARD_PASS = Interface(
+    "int table", "reals", "int", "int", "reals", "reals", "ints", "int32s", "int", "ints", "reals",
+    "int", "int", "int", "reals", "reals", "reals", "int", "int",
+)  # fmt: skip
+call_forward_pass = FORWARD_PASS.caller("Call `forward_pass`.")
 
 
 @inlined_kernel
@@ -359,34 +372,52 @@ def _forward_layer(
         )
 
 
-@inlined_kernel
+@FORWARD_PASS.function
 def forward_pass(
-    network, params, data, samples, first_inputs, start, n_rows, workspace, noise, position
-):
+    layers, slopes, narrow_forward, product, params, X, indptr, indices, sparse_forward, samples,
+    first_inputs, start, n_rows, capacity, values, kept, room, noise, position,
+):  # fmt: skip
     """Compute the activations of every hidden layer and the pre-activations of the output.
+
+    A call by address puts all arguments on the stack, and whole structures take twice as long.
 
     Parameters
     ----------
-    network : Network
-        The network.
+    layers, slopes, product : various
+        Of the `Network`.
+    narrow_forward : int
+        Of its `Narrow`.
     params : ndarray of shape (n_params,)
         All parameters.
-    data : Data
-        All samples; read where they are sparse.
+    X, indptr, indices : ndarray
+        Of the `Data`; read where they are sparse.
+    sparse_forward : int
+        Its address; 0 where inputs are dense.
     samples : ndarray of int64
         Which samples, for sparse data.
     first_inputs : ndarray of shape (n_rows * n_features,)
         Inputs of these rows, for dense data.
     start, n_rows : int
         Rows of the workspace.
-    workspace : Workspace
-        **Overwritten** in these rows of its values, and of what the backward pass will need.
+    capacity : int
+        Of the `Workspace`.
+    values, kept, room : ndarray
+        Of the `Workspace`. **Overwritten** in these rows, which includes what the backward pass
+        will need.
     noise : int
         What dropout draws from.
     position : int
         Place of the first of these rows in its batch.
     """
-    for layer in range(network.layers.shape[0] - 1):
+    nowhere = view(room, 0, 0)
+    network = Network(
+        layers, slopes, 0, 0, nowhere, 0, 0, Narrow(0, narrow_forward, 0, 0, 0), product, 0, MANY
+    )
+    data = Data(X, indptr, indices, nowhere, 0, nowhere, sparse_forward, 0)
+    workspace = Workspace(
+        capacity, nowhere, values, nowhere, kept, nowhere, nowhere, nowhere, nowhere, nowhere, room
+    )
+    for layer in range(layers.shape[0] - 1):
         _forward_layer(
             network, params, data, samples, first_inputs, layer, start, n_rows, workspace, noise,
             position,
@@ -487,7 +518,15 @@ def _backward_layer(
         )
     else:
         input_gradient(
-            network.product, n_rows, fan_in, fan_out, delta_out, weights, delta, workspace.room
+            network.product,
+            network.few,
+            n_rows,
+            fan_in,
+            fan_out,
+            delta_out,
+            weights,
+            delta,
+            workspace.room,
         )
     derive_block(
         network, params, layer - 1, start * fan_in, n_rows, fan_in, scale, workspace, noise,
@@ -580,7 +619,18 @@ def weight_gradients(
         )
     else:
         weight_gradient(
-            network.product, n_rows, n_units, stride, fan_out, scale, a, delta, beta, out, room
+            network.product,
+            network.few,
+            n_rows,
+            n_units,
+            stride,
+            fan_out,
+            scale,
+            a,
+            delta,
+            beta,
+            out,
+            room,
         )
 
 

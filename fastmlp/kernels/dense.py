@@ -6,7 +6,10 @@ Contract: 1-D contiguous views of one dtype, matrices row by row; nothing overla
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fastmlp._jit import inlined_kernel, kernel
 from fastmlp._linking import Interface
@@ -15,9 +18,10 @@ from fastmlp.kernels.products import call_product
 from fastmlp.kernels.views import view
 
 __all__ = [
-    "ROWS_WITHOUT_BLAS", "bias_gradient", "call_sparse_forward", "call_sparse_weight_gradient",
-    "dense_forward", "input_gradient", "matrix_product", "sparse_forward",
-    "sparse_weight_gradient", "weight_gradient",
+    "MANY", "ROWS_BACK_WITHOUT_BLAS", "ROWS_WITHOUT_BLAS", "Few", "addresses_for_few",
+    "bias_gradient", "call_sparse_forward", "call_sparse_weight_gradient", "dense_forward",
+    "input_gradient", "matrix_product", "sparse_forward", "sparse_weight_gradient",
+    "weight_gradient",
 ]  # fmt: skip
 
 # Linked, since most inputs are dense.
@@ -31,13 +35,52 @@ SPARSE_GRADIENT = Interface(
 _AS_IT_IS, _TRANSPOSED = np.bool_(False), np.bool_(True)
 # BLAS copies the weights before it reads them: up to so many rows, forward or back, loops are
 # faster.
-ROWS_WITHOUT_BLAS, _ROWS_BACK_WITHOUT_BLAS = 7, 3
+ROWS_WITHOUT_BLAS, ROWS_BACK_WITHOUT_BLAS = 7, 3
 # Rows of W at a time: they stay in the cache until all samples have passed them.
 _FEW_INPUTS = 32
 # Numbers from which on no more are copied at a time.
 _MOST_COPIED = 256
+# Linked, since few fits have batches of so few.
+_WEIGHT_GRADIENT_OF_FEW = Interface(
+    "int", "int", "int", "int", "real", "reals", "reals", "real", "reals"
+)
+_INPUT_GRADIENT_OF_FEW = Interface("int", "int", "int", "reals", "reals", "reals")
+_call_weight_gradient_of_few = _WEIGHT_GRADIENT_OF_FEW.caller("Call `weight_gradient_of_few`.")
+_call_input_gradient_of_few = _INPUT_GRADIENT_OF_FEW.caller("Call `input_gradient_of_few`.")
 call_sparse_forward = SPARSE_FORWARD.caller("Call `sparse_forward`.")
 call_sparse_weight_gradient = SPARSE_GRADIENT.caller("Call `sparse_weight_gradient`.")
+
+
+class Few(NamedTuple):
+    """Addresses of the backward pass of a few rows; zeros where batches have more.
+
+    Attributes
+    ----------
+    weight_gradient, input_gradient : int
+        The addresses.
+    """
+
+    weight_gradient: int
+    input_gradient: int
+
+
+MANY = Few(0, 0)
+
+
+def addresses_for_few(dtype: DTypeLike) -> Few:
+    """Return the addresses, after compiling what is asked for first.
+
+    Parameters
+    ----------
+    dtype : dtype
+        The compute dtype.
+
+    Returns
+    -------
+    Few
+        The addresses.
+    """
+    return Few(weight_gradient_of_few.address(dtype), input_gradient_of_few.address(dtype))
 
 
 @inlined_kernel
@@ -179,13 +222,17 @@ def _broadcast(n_rows, biases, z):
 
 
 @kernel
-def weight_gradient(product, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room):
+def weight_gradient(
+    product, few, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
+):
     r"""Compute :math:`G \leftarrow \alpha\, a^T \delta + \beta\, G` for some rows of the weights.
 
     Parameters
     ----------
     product : int
         As for `matrix_product`.
+    few : Few
+        For up to `ROWS_BACK_WITHOUT_BLAS` rows.
     n_rows, fan_out : int
         Shape of `delta`, which may have no rows.
     n_inputs, stride : int
@@ -201,8 +248,10 @@ def weight_gradient(product, n_rows, n_inputs, stride, fan_out, alpha, a, delta,
     room : ndarray
         For `product`. **Overwritten.**
     """
-    if 0 < n_rows <= _ROWS_BACK_WITHOUT_BLAS:
-        _weight_gradient_of_few(n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads)
+    if few.weight_gradient and 0 < n_rows <= ROWS_BACK_WITHOUT_BLAS:
+        _call_weight_gradient_of_few(
+            few.weight_gradient, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads
+        )
         return
     matrix_product(
         product, _TRANSPOSED, _AS_IT_IS, n_inputs, fan_out, n_rows,
@@ -210,8 +259,17 @@ def weight_gradient(product, n_rows, n_inputs, stride, fan_out, alpha, a, delta,
     )  # fmt: skip
 
 
-@kernel
-def _weight_gradient_of_few(n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads):
+@_WEIGHT_GRADIENT_OF_FEW.function
+def weight_gradient_of_few(n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads):
+    """Compute what `weight_gradient` does, for at least one row.
+
+    Parameters
+    ----------
+    n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta : various
+        As for `weight_gradient`.
+    grads : ndarray of shape (n_inputs * fan_out,)
+        **Overwritten.**
+    """
     for first in range(0, n_inputs, _FEW_INPUTS):
         last = min(first + _FEW_INPUTS, n_inputs)
         for i in range(n_rows):
@@ -297,13 +355,15 @@ def bias_gradient(n_rows, n_units, stride, alpha, delta, beta, grads):
 
 
 @kernel
-def input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room):
+def input_gradient(product, few, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room):
     r"""Compute :math:`\delta_{in} = \delta\, W^T` for some neighbouring inputs of a layer.
 
     Parameters
     ----------
     product : int
         As for `matrix_product`.
+    few : Few
+        For up to `ROWS_BACK_WITHOUT_BLAS` rows.
     n_rows, fan_out : int
         Shape of `delta`, which may have no rows.
     n_inputs : int
@@ -318,8 +378,10 @@ def input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inp
         For `product`. **Overwritten.**
     """
     one, zero = delta.dtype.type(1), delta.dtype.type(0)
-    if n_rows <= _ROWS_BACK_WITHOUT_BLAS:
-        _input_gradient_of_few(n_rows, n_inputs, fan_out, delta, weights, delta_inputs)
+    if few.input_gradient and n_rows <= ROWS_BACK_WITHOUT_BLAS:
+        _call_input_gradient_of_few(
+            few.input_gradient, n_rows, n_inputs, fan_out, delta, weights, delta_inputs
+        )
         return
     matrix_product(
         product, _AS_IT_IS, _TRANSPOSED, n_rows, n_inputs, fan_out,
@@ -328,8 +390,17 @@ def input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inp
     )  # fmt: skip
 
 
-@kernel
-def _input_gradient_of_few(n_rows, n_inputs, fan_out, delta, weights, delta_inputs):
+@_INPUT_GRADIENT_OF_FEW.function
+def input_gradient_of_few(n_rows, n_inputs, fan_out, delta, weights, delta_inputs):
+    """Compute what `input_gradient` does.
+
+    Parameters
+    ----------
+    n_rows, n_inputs, fan_out, delta, weights : various
+        As for `input_gradient`.
+    delta_inputs : ndarray of shape (n_rows * n_inputs,)
+        **Overwritten.**
+    """
     for first in range(0, n_inputs, _FEW_INPUTS):
         last = min(first + _FEW_INPUTS, n_inputs)
         for i in range(n_rows):

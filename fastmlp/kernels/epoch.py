@@ -12,22 +12,38 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp._jit import entry_point, kernel
-from fastmlp.kernels.backprop import first_inputs_of, forward_pass, output_values
+from fastmlp._linking import Interface
+from fastmlp.kernels.backprop import call_forward_pass, first_inputs_of, output_values
+from fastmlp.kernels.dense import MANY
 from fastmlp.kernels.narrow import NOT_NARROW
-from fastmlp.kernels.series import goes_on
+from fastmlp.kernels.series import are_finite, goes_on
 from fastmlp.kernels.shards import step_on_shards
-from fastmlp.kernels.structures import START, UNITS, Data, Network, Workspace, rows_of
+from fastmlp.kernels.structures import (
+    START,
+    UNITS,
+    Data,
+    Network,
+    Series,
+    Step,
+    Team,
+    Workspace,
+    rows_of,
+)
 from fastmlp.kernels.team import wait_for_all
 from fastmlp.kernels.together import step_together
 from fastmlp.kernels.views import view
 
 __all__ = ["predict", "run_batches_on_shards", "run_batches_together"]
 
+_TRAINING = Interface(
+    Network, Data, "ints", "bool", "int", "int", "int", "table", "doubles", "int", Step, Series,
+    "reals", Workspace, Team, "int", "table",
+)  # fmt: skip
+
 # Constants are written np.int64(0): for a plain 0, Numba compiles what gets it once more.
 
 
-@entry_point
+@_TRAINING.entry_point
 def run_batches_together(
     network, data, order, in_order, batch_size, first, last, rates, totals, noise, step, series,
     params, workspace, team, thread, losses,
@@ -97,7 +113,7 @@ def run_batches_together(
             return
 
 
-@entry_point
+@_TRAINING.entry_point
 def run_batches_on_shards(
     network, data, order, in_order, batch_size, first, last, rates, totals, noise, step, series,
     params, workspace, team, thread, losses,
@@ -130,10 +146,16 @@ def run_batches_on_shards(
             return
 
 
-@entry_point
+_PREDICTION = Interface(
+    "int table", "reals", "reals", "int", "int", "reals", "ints", "int32s", "int", "ints", "int",
+    "int", "int", "bool", "reals", "reals", returns="bool",
+)  # fmt: skip
+
+
+@_PREDICTION.entry_point
 def predict(
-    layers, slopes, params, product, X, indptr, indices, sparse_forward, samples, begin, end,
-    capacity, checks, buffer, out,
+    layers, slopes, params, forward, product, X, indptr, indices, sparse_forward, samples, begin,
+    end, capacity, checks, buffer, out,
 ):  # fmt: skip
     """Run the samples [begin, end) forward.
 
@@ -145,8 +167,8 @@ def predict(
         As in `Network`.
     params : ndarray of shape (n_params,)
         All parameters.
-    product : int
-        As in `Network`.
+    forward, product : int
+        As in `Network`: `forward_pass` and `product`.
     X, indptr, indices : ndarray
         As in `Data`.
     sparse_forward : int
@@ -179,21 +201,22 @@ def predict(
         capacity, nowhere, values, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere,
         view(buffer, 0, n_room),
     )  # fmt: skip
-    network = Network(layers, slopes, 0, 0, nowhere, 0, 0, NOT_NARROW, product)
+    network = Network(layers, slopes, 0, 0, nowhere, 0, 0, NOT_NARROW, product, forward, MANY)
     data = Data(X, indptr, indices, nowhere, 0, nowhere, sparse_forward, 0)
     for position in range(begin, end, capacity):
         n_rows = min(capacity, end - position)
         inputs = first_inputs_of(
             network, data, np.bool_(True), position, np.int64(0), n_rows, nowhere
         )
-        if checks and not _are_finite(inputs):
+        if checks and not are_finite(inputs):
             return False
         some = samples
         if samples.size:
             some = view(samples, position - begin, n_rows)
-        forward_pass(
-            network, params, data, some, inputs, np.int64(0), n_rows, workspace, np.int64(0),
-            np.int64(0),
+        call_forward_pass(
+            forward, layers, slopes, np.int64(0), product, params, X, indptr, indices,
+            sparse_forward, some, inputs, np.int64(0), n_rows, capacity, values, nowhere,
+            workspace.room, np.int64(0), np.int64(0),
         )  # fmt: skip
         output_values(network, params, np.int64(0), n_rows, workspace)
         outputs = rows_of(values, layers, capacity, n_layers, np.int64(0), n_rows)
@@ -201,11 +224,3 @@ def predict(
         for i in range(outputs.size):
             piece[i] = outputs[i]
     return True
-
-
-@kernel
-def _are_finite(x):
-    largest, n_finite = np.finfo(x.dtype).max, 0
-    for i in range(x.size):
-        n_finite += abs(x[i]) <= largest
-    return n_finite == x.size

@@ -13,7 +13,7 @@ from fastmlp._linking import Interface
 from fastmlp.kernels.mersenne_twister import shuffle_in_kernel
 from fastmlp.kernels.team import wait_for_all
 
-__all__ = ["ENDED", "end_epoch", "goes_on", "loss_of_epoch"]
+__all__ = ["ENDED", "are_finite", "end_epoch", "goes_on", "loss_of_epoch"]
 
 # Elements of Series.judged and Series.counts.
 _BEST, _TOL, _IN_VAIN, _ALLOWED = range(4)
@@ -89,10 +89,7 @@ def end_epoch(
     counts[_IS_ANOTHER] = 0
     for i in range(losses.shape[0]):
         losses[i, 0] = 0.0
-    largest, n_finite = np.finfo(params.dtype).max, 0
-    for i in range(params.size):
-        n_finite += abs(params[i]) <= largest
-    if np.isnan(loss) or n_finite < params.size:
+    if np.isnan(loss) or not are_finite(params):
         return
     for i in range(params.size):
         kept[i] = params[i]
@@ -103,6 +100,26 @@ def end_epoch(
     if generator.size:
         shuffle_in_kernel(generator, words, order)
     counts[_IS_ANOTHER] = 1
+
+
+@kernel
+def are_finite(x):
+    """Return whether all elements of an array are finite.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n,)
+        Not modified.
+
+    Returns
+    -------
+    bool
+        False if any is nan or infinite.
+    """
+    zero, n_finite = x.dtype.type(0), 0
+    for i in range(x.size):
+        n_finite += x[i] * zero == zero
+    return n_finite == x.size
 
 
 @exact_kernel

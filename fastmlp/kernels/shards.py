@@ -10,21 +10,28 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp._jit import inlined_kernel, kernel
+from fastmlp._linking import Interface
 from fastmlp.kernels.backprop import (
     backward_pass,
+    call_forward_pass,
     first_inputs_of,
-    forward_pass,
     layer_gradients,
     load_rows,
     output_delta,
     sum_of,
 )
-from fastmlp.kernels.structures import BIASES
+from fastmlp.kernels.structures import BIASES, Step, Team
 from fastmlp.kernels.team import GRAIN, is_called_off, share, wait_for_all
 from fastmlp.kernels.updates import add_l1, clipping, sum_squares, update_slice
 from fastmlp.kernels.views import view
 
-__all__ = ["step_on_shards"]
+__all__ = ["step_on_shards", "update_parts"]
+
+# Linked, so that it can be compiled while another process compiles the rest.
+_UPDATE_PARTS = Interface(
+    "int", "int", "doubles", "double", Step, "reals", "reals", Team, "int", "int", "table"
+)
+_call_update_parts = _UPDATE_PARTS.caller("Call `update_parts`.")
 
 
 @kernel
@@ -55,7 +62,10 @@ def step_on_shards(
         losses[shard, 0] += n_rows / total * loss
     if wait_for_all(team.size, team.barrier):
         part, stop = share(team.n_parts, 1, thread, team.size)
-        _update(network, n_rows, rates, total, step, params, workspace, team, part, stop, losses)
+        _call_update_parts(
+            step.update_parts, network.n_weights, n_rows, rates, total, step, params,
+            workspace.gradients, team, part, stop, losses,
+        )  # fmt: skip
 
 
 @kernel
@@ -86,9 +96,12 @@ def _run_shard(
         inputs = first_inputs_of(
             network, data, in_order, begin + position, row, n_piece, workspace.gathered
         )
-        forward_pass(
-            network, params, data, samples, inputs, row, n_piece, workspace, noise, position
-        )
+        call_forward_pass(
+            network.forward_pass, network.layers, network.slopes, network.narrow.forward,
+            network.product, params, data.X, data.indptr, data.indices, data.forward, samples,
+            inputs, row, n_piece, workspace.capacity, workspace.values, workspace.kept,
+            workspace.room, noise, position,
+        )  # fmt: skip
         output_delta(network, params, row, n_piece, data.n_targets, scale, workspace, grads)
         backward_pass(network, params, row, n_piece, scale, workspace, noise, position, grads)
         for layer in range(n_layers):
@@ -101,21 +114,35 @@ def _run_shard(
     return loss
 
 
-@kernel
-def _update(network, n_rows, rates, total, step, params, workspace, team, part, stop, losses):
-    """Add up the shards' gradients for some parts of the parameters, and update these."""
-    grads = view(workspace.gradients, 0, params.size)
-    n_shards, weight = workspace.gradients.size // params.size, n_rows / total
-    first, _, _ = _part_of(network, params, part, team.n_parts)
-    _, _, last = _part_of(network, params, stop - 1, team.n_parts)
+@_UPDATE_PARTS.function
+def update_parts(
+    n_weights, n_rows, rates, total, step, params, gradients, team, part, stop, losses
+):
+    """Add up the shards' gradients for some parts of the parameters, and update these.
+
+    Parameters
+    ----------
+    n_weights : int
+        As in `Network`.
+    n_rows, rates, total, step, params, team, losses : various
+        As for `step_on_shards`.
+    gradients : ndarray of shape (n_shards * n_params,)
+        Of the `Workspace`. The first shard's are **overwritten**.
+    part, stop : int
+        Which parts.
+    """
+    grads = view(gradients, 0, params.size)
+    n_shards, weight = gradients.size // params.size, n_rows / total
+    first, _, _ = _part_of(n_weights, params, part, team.n_parts)
+    _, _, last = _part_of(n_weights, params, stop - 1, team.n_parts)
     # Always in the same order, whoever does it.
     some = view(grads, first, last - first)
     for shard in range(1, n_shards):
-        other = view(workspace.gradients, shard * params.size + first, some.size)
+        other = view(gradients, shard * params.size + first, some.size)
         for i in range(some.size):
             some[i] += other[i]
     for k in range(part, stop):
-        start, middle, _ = _part_of(network, params, k, team.n_parts)
+        start, middle, _ = _part_of(n_weights, params, k, team.n_parts)
         penalty = add_l1(step, total, grads, params, start, middle - start)
         losses[n_shards + k, 0] += weight * penalty
     factor = params.dtype.type(1)
@@ -123,22 +150,20 @@ def _update(network, n_rows, rates, total, step, params, workspace, team, part, 
         # Everybody adds up everything, so that the sum does not depend on who shares it.
         if not wait_for_all(team.size, team.barrier):
             return
-        squares = sum_squares(step, total, grads, params, np.int64(0), network.n_weights)
-        squares += sum_squares(
-            step, np.inf, grads, params, network.n_weights, params.size - network.n_weights
-        )
+        squares = sum_squares(step, total, grads, params, np.int64(0), n_weights)
+        squares += sum_squares(step, np.inf, grads, params, n_weights, params.size - n_weights)
         factor = params.dtype.type(clipping(step, squares))
         if not wait_for_all(team.size, team.barrier):
             return
     for k in range(part, stop):
-        start, middle, end = _part_of(network, params, k, team.n_parts)
+        start, middle, end = _part_of(n_weights, params, k, team.n_parts)
         penalty = update_slice(step, rates, total, factor, grads, params, start, middle - start)
         losses[n_shards + k, 0] += weight * penalty
         update_slice(step, rates, np.inf, factor, grads, params, middle, end - middle)
 
 
 @inlined_kernel
-def _part_of(network, params, part, n_parts):
+def _part_of(n_weights, params, part, n_parts):
     """Return where a part of the parameters starts, where its weights end, and where it does."""
     start, stop = share(params.size, GRAIN, part, n_parts)
-    return start, min(max(start, network.n_weights), stop), stop
+    return start, min(max(start, n_weights), stop), stop

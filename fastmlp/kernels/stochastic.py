@@ -23,12 +23,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp._jit import entry_point, inlined_kernel, kernel, view_kernel
+from fastmlp._jit import inlined_kernel, kernel, view_kernel
+from fastmlp._linking import Interface
 from fastmlp.kernels.backprop import activate_layer, derive_layer, output_delta
 from fastmlp.kernels.blas import gemm
 from fastmlp.kernels.dense import matrix_product
 from fastmlp.kernels.gather import gather_rows
-from fastmlp.kernels.structures import BIASES, IS_SPARSE, UNITS, WEIGHTS, rows_of
+from fastmlp.kernels.structures import (
+    BIASES,
+    IS_SPARSE,
+    UNITS,
+    WEIGHTS,
+    Data,
+    Network,
+    Scratch,
+    Step,
+    Team,
+    Workspace,
+    rows_of,
+)
 from fastmlp.kernels.team import share, wait_for_all
 from fastmlp.kernels.views import view
 
@@ -44,7 +57,13 @@ _GRAIN = 16
 _FEW_OUTPUTS = 16
 
 
-@entry_point
+_BY_SAMPLES = Interface(
+    Network, Data, "ints", "int", "int", "doubles", Step, "reals", Scratch, Workspace, Team, "int",
+    "table",
+)  # fmt: skip
+
+
+@_BY_SAMPLES.entry_point
 def run_samples(
     network, data, order, first, last, rates, step, params, scratch, workspace, team, thread, losses
 ):

@@ -7,12 +7,13 @@ one dtype (float32 or float64) unless said otherwise.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._jit import view_kernel
+from fastmlp.kernels.dense import Few
 from fastmlp.kernels.narrow import Narrow
 from fastmlp.kernels.views import view
 
@@ -21,8 +22,14 @@ __all__ = [
     "rows_of",
 ]  # fmt: skip
 
-Floats = NDArray[np.floating]
-Integers = NDArray[np.int64]
+# Annotated with what an `Interface` calls them.
+Floats = Annotated[NDArray[np.floating], "reals"]
+Matrix = Annotated[NDArray[np.floating], "matrix"]
+Doubles = Annotated[NDArray[np.float64], "doubles"]
+Integers = Annotated[NDArray[np.int64], "ints"]
+IntegerTable = Annotated[NDArray[np.int64], "int table"]
+Indices = Annotated[NDArray[np.int32], "int32s"]
+Words = Annotated[NDArray[np.uint32], "uint32s"]
 
 # Columns of Network.layers.
 (
@@ -65,9 +72,13 @@ class Network(NamedTuple):
     product : int
         Address of `product`; 0 where layers are too small for it, or where the processor is not
         known to gain by it.
+    forward_pass : int
+        Address of `forward_pass`.
+    few : Few
+        Addresses for batches of a few samples.
     """
 
-    layers: Integers
+    layers: IntegerTable
     slopes: Floats
     n_weights: int
     loss: int
@@ -76,6 +87,8 @@ class Network(NamedTuple):
     n_terms: int
     narrow: Narrow
     product: int
+    forward_pass: int
+    few: Few
 
 
 class Data(NamedTuple):
@@ -101,7 +114,7 @@ class Data(NamedTuple):
 
     X: Floats
     indptr: Integers
-    indices: NDArray[np.int32]
+    indices: Indices
     targets: Floats
     n_targets: int
     sample_weight: Floats
@@ -205,16 +218,19 @@ class Step(NamedTuple):
         Largest norm of the gradient, as float64.
     sum_squares : int
         Address of `sum_of_squares`; 0 where the norm has no limit.
+    update_parts : int
+        Address of `update_parts`.
     """
 
     optimizer: int
-    hyper: NDArray[np.float64]
-    slots: Floats
+    hyper: Doubles
+    slots: Matrix
     alpha: float
     l1: float
     add_l1: int
     max_norm: float
     sum_squares: int
+    update_parts: int
 
 
 class Series(NamedTuple):
@@ -248,11 +264,11 @@ class Series(NamedTuple):
     n_epochs: int
     end_epoch: int
     order: Integers
-    generator: NDArray[np.uint32]
-    words: NDArray[np.uint32]
+    generator: Words
+    words: Words
     n_averaged: int
-    judged: NDArray[np.float64]
-    curve: NDArray[np.float64]
+    judged: Doubles
+    curve: Doubles
     counts: Integers
     kept: Floats
 

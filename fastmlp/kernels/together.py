@@ -278,8 +278,8 @@ def _go_back(
         first = capacity * unit
         out = elements_of(workspace.deltas, layers, capacity, layer, first, n_rows * n_units)
         input_gradient(
-            network.product, n_rows, n_units, fan_out, delta, view(params, start, size), out,
-            workspace.room,
+            network.product, network.few, n_rows, n_units, fan_out, delta,
+            view(params, start, size), out, workspace.room,
         )  # fmt: skip
         derive_block(
             network, params, layer - 1, first, n_rows, n_units, scale, workspace, noise, unit, grads

@@ -15,11 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.kernels.epoch import run_batches_on_shards, run_batches_together
+from fastmlp._linking import compile_ahead
+from fastmlp.kernels.backprop import forward_pass
+from fastmlp.kernels.dense import ROWS_BACK_WITHOUT_BLAS
+from fastmlp.kernels.epoch import predict, run_batches_on_shards, run_batches_together
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
 from fastmlp.kernels.products import room_size
 from fastmlp.kernels.series import ENDED, end_epoch
+from fastmlp.kernels.shards import update_parts
 from fastmlp.kernels.stochastic import BLOCK, run_samples
 from fastmlp.kernels.structures import Data, Series, Step, Team
 from fastmlp.kernels.subnormals import AS_IT_IS, FLUSH, set_mode
@@ -164,6 +168,20 @@ class Engine:
             n_shards=self._plan.n_shards,
             gathers=is_dense and (not self.is_whole_batch or self._plan.is_narrow),
         )
+        self._may_run_samples = (
+            batch_size == 1
+            and optimizer.name == "sgd"
+            and layout.is_plain
+            and not l1
+            and max_grad_norm is None
+        )
+        self._run_batches_of = (
+            run_batches_together if self._plan.shares_layers else run_batches_on_shards
+        )
+        self._may_run_epochs = not self._may_run_samples and not data.sample_weight.size
+        with reserve_threads(n_jobs, 2) as n_cores:
+            if n_cores > 1:
+                self._compile_ahead()
         row = OPTIMIZERS[optimizer.name]
         values = [hyperparameters[name] for name in row.hyperparameters]
         hyper = np.array([*values, layout.n_weights], np.float64)
@@ -176,6 +194,7 @@ class Engine:
             add_l1_gradient.address(params.dtype) if l1 else 0,
             np.inf if max_grad_norm is None else float(max_grad_norm),
             0 if max_grad_norm is None else sum_of_squares.address(params.dtype),
+            0 if self._plan.shares_layers else update_parts.address(params.dtype),
         )
         self._correct, self._hyper, self._count = row.correct, hyper, optimizer.count
         self._n_jobs = n_jobs
@@ -183,13 +202,6 @@ class Engine:
         weights = data.sample_weight[data.sample_weight > 0]
         smallest = float(weights.min()) if weights.size else 1.0
         self._largest_rate = np.inf if alpha == 0 else smallest / (2 * alpha)
-        self._may_run_samples = (
-            batch_size == 1
-            and optimizer.name == "sgd"
-            and layout.is_plain
-            and not l1
-            and max_grad_norm is None
-        )
         own_products = self._plan.own_products
         if self._may_run_samples:
             own_products = is_dense and is_worth_own_products(
@@ -199,13 +211,16 @@ class Engine:
         if own_products:
             n_rows = max(self._plan.capacity // self._plan.n_shards, BLOCK)
             self._room_size = room_size(n_rows, max(layout.units[:-1]), params.dtype)
+        fewest_rows = self.n_samples - (self.n_batches - 1) * batch_size
         self._network = layout.for_kernels(
-            params.dtype, is_narrow=self._plan.is_narrow, own_products=own_products
+            params.dtype,
+            is_narrow=self._plan.is_narrow,
+            own_products=own_products,
+            has_few_rows=fewest_rows <= ROWS_BACK_WITHOUT_BLAS,
         )
         self._batches_per_call = max(1, min(self.n_batches, 4))
         self._seconds_per_call = _SECONDS_PER_CALL
         self.epochs_per_call = 1
-        self._may_run_epochs = not self._may_run_samples and not data.sample_weight.size
         none, zeros = np.empty(0, np.uint32), np.zeros(0)
         nowhere = np.empty(0, np.int64)
         self._one_epoch = Series(
@@ -218,6 +233,14 @@ class Engine:
         self._useful_threads = self._plan.useful_threads
         if self._may_run_samples:
             self._useful_threads = 1 if data.indptr.size else threads_per_sample(layout)
+
+    def _compile_ahead(self) -> None:
+        """Compile what takes longest in two processes at once, if it is not on disk."""
+        # About half of all for each. The last is not needed to begin with.
+        elsewhere = [run_samples if self._may_run_samples else self._run_batches_of]
+        if self._may_run_epochs:
+            elsewhere.append(end_epoch)
+        compile_ahead(elsewhere, [forward_pass, predict], self.params.dtype)
 
     def __enter__(self) -> Engine:
         """Reserve and start threads.
@@ -471,17 +494,16 @@ class Engine:
         losses: Floats,
     ) -> float:
         """Let all threads run some batches, and return how many seconds that took."""
-        kernel = run_batches_together if self._plan.shares_layers else run_batches_on_shards
         arguments = (
             self._network, self._data, order, in_order, self._batch_size, first, last, rates,
             totals, noise, self._step, series, self.params,
         )  # fmt: skip
         started = time.perf_counter()
-        self._run_together(kernel, arguments, losses)
+        self._run_together(self._run_batches_of, arguments, losses)
         return max(time.perf_counter() - started, 1e-7)
 
     def _choose_epochs_per_call(self, seconds: float) -> None:
         """Look at how long an epoch took."""
-        if self._may_run_epochs:
+        if self._may_run_epochs and not end_epoch.is_in_the_making(self.params.dtype):
             n_epochs = min(int(self._seconds_per_call / seconds), _MOST_EPOCHS_PER_CALL)
             self.epochs_per_call = max(1, n_epochs)

@@ -63,9 +63,9 @@ def layer_values_of_pieces(
         values = np.empty(n_samples * sum(widths), params.dtype)
         # With room for all samples, what the kernel works in is what each layer gave.
         predict(
-            network.layers, network.slopes, params, 0, data.X, data.indptr, data.indices,
-            data.forward, np.arange(n_samples if data.forward else 0), 0, n_samples, n_samples,
-            False, values, np.empty(n_samples * widths[-1], params.dtype),
+            network.layers, network.slopes, params, network.forward_pass, 0, data.X, data.indptr,
+            data.indices, data.forward, np.arange(n_samples if data.forward else 0), 0, n_samples,
+            n_samples, False, values, np.empty(n_samples * widths[-1], params.dtype),
         )  # fmt: skip
         layers, start = [], 0
         for width in widths:

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.backprop import forward_pass
 from fastmlp.kernels.custom import CustomActivation, CustomLoss
+from fastmlp.kernels.dense import MANY, addresses_for_few
 from fastmlp.kernels.dropout import DROPOUTS, threshold_of
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.narrow import NOT_NARROW, narrow_addresses
@@ -353,6 +355,7 @@ class NetworkLayout:
         trains: bool = True,
         is_narrow: bool = False,
         own_products: bool = False,
+        has_few_rows: bool = False,
     ) -> Network:
         """Return the layout as the kernels read it.
 
@@ -366,6 +369,8 @@ class NetworkLayout:
             Whether pieces of a batch are kept unit by unit.
         own_products : bool, default=False
             Whether products may be other than BLAS's.
+        has_few_rows : bool, default=False
+            Whether a batch has no more than `ROWS_BACK_WITHOUT_BLAS` samples.
 
         Returns
         -------
@@ -419,6 +424,8 @@ class NetworkLayout:
             takes_logits=int(loss.takes_logits),
             narrow=narrow_addresses(dtype) if is_narrow else NOT_NARROW,
             product=product.address(dtype) if own_products else 0,
+            forward_pass=forward_pass.address(dtype),
+            few=addresses_for_few(dtype) if has_few_rows else MANY,
             n_terms=1 if loss.has_term_per_row else self.units[-1],
         )
 

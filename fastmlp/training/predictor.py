@@ -47,8 +47,6 @@ class Predictor:
 
     def __init__(self, layout: NetworkLayout, params: Floats) -> None:
         self.layout, self.params = layout, params
-        network = layout.for_kernels(params.dtype, trains=False)
-        self._network = network.layers, network.slopes, params
         self._dense = np.empty(0, np.int64), np.empty(0, np.int32), 0
         self._n_features, self._n_outputs = layout.units[0], layout.units[-1]
         self._n_units = sum(layout.units[1:])
@@ -157,6 +155,12 @@ class Predictor:
         if not own_product:
             return np.empty(n_values, self.params.dtype)
         return aligned_empty(self._n_room + n_values, self.params.dtype)
+
+    @cached_property
+    def _network(self) -> tuple[Floats, Floats, Floats, int]:
+        # Only now, since it may have to be compiled.
+        network = self.layout.for_kernels(self.params.dtype, trains=False)
+        return network.layers, network.slopes, self.params, network.forward_pass
 
     @cached_property
     def _own_product(self) -> int:

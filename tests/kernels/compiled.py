@@ -245,17 +245,20 @@ def sparse_forward(rows, fan_out, start, stop, indptr, indices, values, weights,
 
 @callable_from_python
 def _weight_gradient(
-    product, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
+    product, few, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
 ):
     dense.weight_gradient(
-        product, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
+        product, few, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
     )
 
 
 def weight_gradient(n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads):
     """G = alpha a' delta + beta G."""
     product, room = _product_and_room(n_rows, stride, grads)
-    _weight_gradient(product, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room)
+    few = dense.addresses_for_few(grads.dtype)
+    _weight_gradient(
+        product, few, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
+    )
 
 
 @callable_from_python
@@ -283,14 +286,17 @@ def bias_gradient(n_rows, n_units, stride, alpha, delta, beta, grads):
 
 
 @callable_from_python
-def _input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room):
-    dense.input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room)
+def _input_gradient(product, few, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room):
+    dense.input_gradient(
+        product, few, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room
+    )
 
 
 def input_gradient(n_rows, n_inputs, fan_out, delta, weights, delta_inputs):
     """delta W'."""
     product, room = _product_and_room(n_rows, fan_out, delta)
-    _input_gradient(product, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room)
+    few = dense.addresses_for_few(delta.dtype)
+    _input_gradient(product, few, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room)
 
 
 @callable_from_python

@@ -51,8 +51,7 @@ def test_python_computes_as_before_after_a_fit_or_an_error(n_jobs, monkeypatch):
             assert a_subnormal(np.float64) == 0
             raise KeyError("amid the kernel")
 
-        for name in ("run_batches_together", "run_batches_on_shards"):
-            monkeypatch.setattr(engine_module, name, fails)
+        monkeypatch.setattr(engine, "_run_batches_of", fails)
         with pytest.raises(KeyError):
             engine.loss_and_gradient(np.arange(40))
     assert a_subnormal(np.float64) > 0

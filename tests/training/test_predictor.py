@@ -51,7 +51,7 @@ def test_predictions_skip_zeros_of_large_layers_only(dtype, monkeypatch):
     addresses, predict = [], predictor_module.predict
 
     def noted(*arguments):
-        addresses.append(arguments[3])
+        addresses.append(arguments[4])
         return predict(*arguments)
 
     monkeypatch.setattr(predictor_module, "predict", noted)
