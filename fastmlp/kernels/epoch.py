@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp._linking import Interface
-from fastmlp.kernels.backprop import call_forward_pass, first_inputs_of, output_values
 from fastmlp.kernels.dense import MANY
+from fastmlp.kernels.forward import call_forward_pass, first_inputs_of, output_values
 from fastmlp.kernels.narrow import NOT_NARROW
 from fastmlp.kernels.series import are_finite, goes_on
 from fastmlp.kernels.shards import step_on_shards

@@ -11,15 +11,8 @@ import numpy as np
 
 from fastmlp._jit import inlined_kernel, kernel
 from fastmlp._linking import Interface
-from fastmlp.kernels.backprop import (
-    backward_pass,
-    call_forward_pass,
-    first_inputs_of,
-    layer_gradients,
-    load_rows,
-    output_delta,
-    sum_of,
-)
+from fastmlp.kernels.backward import backward_pass, layer_gradients, output_delta, sum_of
+from fastmlp.kernels.forward import call_forward_pass, first_inputs_of, load_rows
 from fastmlp.kernels.structures import BIASES, Step, Team
 from fastmlp.kernels.team import GRAIN, is_called_off, share, wait_for_all
 from fastmlp.kernels.updates import add_l1, clipping, sum_squares, update_slice

@@ -25,9 +25,10 @@ import numpy as np
 
 from fastmlp._jit import inlined_kernel, kernel, view_kernel
 from fastmlp._linking import Interface
-from fastmlp.kernels.backprop import activate_layer, derive_layer, output_delta
+from fastmlp.kernels.backward import derive_layer, output_delta
 from fastmlp.kernels.blas import gemm
 from fastmlp.kernels.dense import matrix_product
+from fastmlp.kernels.forward import activate_layer
 from fastmlp.kernels.gather import gather_rows
 from fastmlp.kernels.structures import (
     BIASES,

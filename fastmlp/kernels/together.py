@@ -18,16 +18,9 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp._jit import inlined_kernel, kernel, view_kernel
-from fastmlp.kernels.backprop import (
-    activate_block,
-    derive_block,
-    inputs_of,
-    load_rows,
-    output_delta,
-    sum_of,
-    weight_gradients,
-)
+from fastmlp.kernels.backward import derive_block, output_delta, sum_of, weight_gradients
 from fastmlp.kernels.dense import bias_gradient, call_sparse_forward, dense_forward, input_gradient
+from fastmlp.kernels.forward import activate_block, inputs_of, load_rows
 from fastmlp.kernels.gather import gather_rows
 from fastmlp.kernels.structures import BIASES, UNITS, WEIGHTS, elements_of, rows_of
 from fastmlp.kernels.team import GRAIN, share, wait_for_all

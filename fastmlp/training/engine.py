@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._linking import compile_ahead
-from fastmlp.kernels.backprop import forward_pass
 from fastmlp.kernels.dense import ROWS_BACK_WITHOUT_BLAS
 from fastmlp.kernels.epoch import predict, run_batches_on_shards, run_batches_together
+from fastmlp.kernels.forward import forward_pass
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.penalties import add_l1_gradient, sum_of_squares
 from fastmlp.kernels.products import room_size

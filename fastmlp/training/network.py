@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.backprop import forward_pass
 from fastmlp.kernels.custom import CustomActivation, CustomLoss
 from fastmlp.kernels.dense import MANY, addresses_for_few
 from fastmlp.kernels.dropout import DROPOUTS, threshold_of
+from fastmlp.kernels.forward import forward_pass
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.narrow import NOT_NARROW, narrow_addresses
 from fastmlp.kernels.normalization import normalise, normalise_backward
