@@ -47,6 +47,7 @@ class Predictor:
 
     def __init__(self, layout: NetworkLayout, params: Floats) -> None:
         self.layout, self.params = layout, params
+        self._network: tuple[Floats, Floats, Floats, int] | None = None
         self._dense = np.empty(0, np.int64), np.empty(0, np.int32), 0
         self._n_features, self._n_outputs = layout.units[0], layout.units[-1]
         self._n_units = sum(layout.units[1:])
@@ -77,8 +78,9 @@ class Predictor:
         out = np.empty((n_samples, self._n_outputs), X.dtype)
         own_product = self._product_for(n_samples)
         buffer = self._buffer_for(n_samples, own_product)
+        network = self._network or self._prepare()
         arguments = (
-            *self._network, own_product, X.reshape(-1), *self._dense, _NO_SAMPLES, 0, n_samples,
+            *network, own_product, X.reshape(-1), *self._dense, _NO_SAMPLES, 0, n_samples,
             n_samples, True, buffer, out.reshape(-1),
         )  # fmt: skip
         # So few rows take no BLAS, and for so little work it takes one thread.
@@ -120,13 +122,14 @@ class Predictor:
                 min(n_pieces * part // n_threads * rows, n_samples) for part in range(n_threads + 1)
             ]
             are_finite = [True] * n_threads
+            network = self._network or self._prepare()
 
             def work(thread: int) -> None:
                 begin, end = bounds[thread], bounds[thread + 1]
                 samples = np.arange(begin, end) if data.forward else _NO_SAMPLES
                 buffer = self._buffer_for(rows, own_product)
                 are_finite[thread] = predict(
-                    *self._network, own_product, data.X, data.indptr, data.indices, data.forward,
+                    *network, own_product, data.X, data.indptr, data.indices, data.forward,
                     samples, begin, end, rows, checks, buffer, out.reshape(-1),
                 )  # fmt: skip
 
@@ -156,11 +159,11 @@ class Predictor:
             return np.empty(n_values, self.params.dtype)
         return aligned_empty(self._n_room + n_values, self.params.dtype)
 
-    @cached_property
-    def _network(self) -> tuple[Floats, Floats, Floats, int]:
-        # Only now, since it may have to be compiled.
+    def _prepare(self) -> tuple[Floats, Floats, Floats, int]:
+        """Return what `predict` is told of the network; only when needed, since it may compile."""
         network = self.layout.for_kernels(self.params.dtype, trains=False)
-        return network.layers, network.slopes, self.params, network.forward_pass
+        self._network = network.layers, network.slopes, self.params, network.forward_pass
+        return self._network
 
     @cached_property
     def _own_product(self) -> int:
