@@ -35,9 +35,10 @@ def measure(is_quick: bool) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Per workload, precision and library, in bytes, medians of three processes: "fit", the peak during fit above the
-        memory held just before it (X, y and the loaded library, of which a shorter fit has used
-        all parts); and "process", the peak of the whole process less the size of X.
+        Per workload, precision and library, medians of three processes, in bytes: "fit", the peak
+        during fit above the memory held just before it (X, y and the loaded library, of which a
+        shorter fit has used all parts); and "process", the peak of the whole process less the size
+        of X.
     """
     results = []
     for name, workload in WORKLOADS.items():
