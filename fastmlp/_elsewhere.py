@@ -1,6 +1,6 @@
 """Compilation in another process, while this one compiles something else.
 
-Numba compiles one function at a time in a process, and a first fit needs some. What is compiled
+Numba compiles one function at a time in a process, and a first fit needs a dozen. What is compiled
 elsewhere comes back by way of the cache on disk; whatever goes wrong with it, this process compiles
 it after all.
 """
@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Job", "compile_here", "is_at_work", "start", "wait_for"]
+__all__ = ["Job", "compile_here", "is_at_work", "is_idle", "start", "wait_for"]
 
-# The same modules must be found there; who is `__main__` here is nothing to that process.
+# Who is `__main__` here is nothing to that process.
 _PROGRAM = (
-    "import sys; sys.path[:] = {path!r}; "
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
     "from fastmlp._elsewhere import compile_here; compile_here()"
 )
+# In the environment of that process, which must not start another one.
+_MARK = "_FASTMLP_COMPILES"
 # Seconds: ten times what it takes on a slow machine; and between two looks.
 _PATIENCE, _BETWEEN_LOOKS = 300.0, 0.01
 
@@ -33,9 +38,19 @@ _processes: dict[str, subprocess.Popen[bytes]] = {}
 
 @atexit.register
 def _let_go() -> None:
-    # What is still at work ends by itself, and later fits find what it leaves: no warning.
+    # Else Python warns of those still running, which end by themselves and leave what they make.
     for process in _processes.values():
         process.returncode = 0
+
+
+def _start_anew() -> None:
+    # They are no children of a forked child.
+    _let_go()
+    _processes.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 class Job(NamedTuple):
@@ -68,26 +83,51 @@ def start(jobs: Sequence[Job]) -> bool:
     Returns
     -------
     bool
-        Whether there is work for such a process, and it could be started.
+        Whether a process was started.
     """
-    jobs = [job for job in jobs if not is_at_work(job.key)]
-    if not jobs or not sys.executable or getattr(sys, "frozen", False):
-        return False
     # Where no process may be started, all goes on without one.
-    with contextlib.suppress(OSError):
-        process = subprocess.Popen(  # noqa: S603  # ourselves
-            [sys.executable, "-I", "-c", _PROGRAM.format(path=sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
-        _processes.update({job.key: process for job in jobs})
-        if process.stdin is not None:
-            with process.stdin as file:
-                pickle.dump([tuple(job) for job in jobs], file)
-        return True
+    with contextlib.suppress(Exception):
+        jobs = [job for job in jobs if not is_at_work(job.key)]
+        if jobs and _is_python(sys.executable) and _MARK not in os.environ:
+            work = pickle.dumps(_path()) + pickle.dumps(jobs)
+            process = subprocess.Popen(  # noqa: S603  # ourselves
+                [sys.executable, "-I", *["-B"] * sys.dont_write_bytecode, "-c", _PROGRAM],
+                env={**os.environ, _MARK: "1"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+            _processes.update({job.key: process for job in jobs})
+            # Else, when it has ended, the system would keep a place for it.
+            threading.Thread(target=process.wait, daemon=True).start()
+            with contextlib.suppress(OSError), process.stdin as file:  # type: ignore[union-attr]
+                file.write(work)
+            return True
     return False
+
+
+def _is_python(executable: str | None) -> bool:
+    """Return whether this is Python, and not a program that has Python in it."""
+    name = Path(executable or "").name.lower()
+    return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
+
+
+def _path() -> list[str]:
+    """Return where to look for modules: what depends on the working directory is left out."""
+    found = [path for path in map(os.fsdecode, sys.path) if Path(path).is_absolute()]
+    return [*found, str(Path(__file__).resolve().parents[1])]
+
+
+def is_idle() -> bool:
+    """Return whether no process is at work.
+
+    Returns
+    -------
+    bool
+        True if none was ever started.
+    """
+    return all(process.returncode is not None for process in list(_processes.values()))
 
 
 def is_at_work(key: str) -> bool:
@@ -124,7 +164,14 @@ def wait_for(key: str, is_done: Callable[[], bool]) -> None:
 
 
 def compile_here() -> None:
-    """Compile what standard input tells; for the process that `start` starts."""
-    for _, module, name, signature in pickle.load(sys.stdin.buffer):  # noqa: S301  # from ourselves
+    """Compile what standard input tells; for the process that `start` starts.
+
+    If it would be kept under another name than it is waited for, it is of no use: other sources or
+    settings.
+    """
+    for key, module, name, signature in pickle.load(sys.stdin.buffer):  # noqa: S301  # ourselves
         function = getattr(import_module(module), name)
-        getattr(function, "compiled", function).compile(signature)
+        dispatcher = getattr(function, "compiled", function)
+        if dispatcher._cache.job(signature, dispatcher.targetctx).key != key:
+            return
+        dispatcher.compile(signature)

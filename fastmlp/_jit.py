@@ -17,7 +17,8 @@ of the functions compiled into it, and it believes whatever bytes it finds. `_Di
 it: one file per compiled signature, whose name is a digest of everything the machine code depends
 on (all kernel sources, versions, processor, signature) and whose content carries a checksum. A
 stale entry can therefore not be found, a damaged one is compiled anew, and two processes that
-compile at once both write the same complete file. What earlier versions left is removed once nobody
+compile at once both write the same complete file. What another process was asked to compile (see
+`_elsewhere`) is waited for. What earlier versions left is removed once nobody
 has used it for long, when something new is written.
 """
 
@@ -171,8 +172,9 @@ def compile_elsewhere(functions: Iterable[tuple[Any, tuple[Any, ...]]]) -> bool:
 
 def _may_be_written(directory: Path) -> bool:
     """Return whether files can be put into a directory, which may have to be made."""
-    nearest = next((path for path in [directory, *directory.parents] if path.exists()), directory)
-    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    candidates = [directory, *directory.parents]
+    nearest = next((path for path in candidates if os.path.exists(path)), directory)
+    return os.path.isdir(nearest) and os.access(nearest, os.W_OK | os.X_OK)
 
 
 def is_compiled_elsewhere(dispatcher: Any, arguments: tuple[Any, ...]) -> bool:
@@ -189,7 +191,7 @@ def is_compiled_elsewhere(dispatcher: Any, arguments: tuple[Any, ...]) -> bool:
         False if it is there, or if this process would have to compile it.
     """
     disk_cache = getattr(dispatcher, "_cache", None)
-    if not isinstance(disk_cache, _DiskCache) or arguments in dispatcher.overloads:
+    if _elsewhere.is_idle() or not isinstance(disk_cache, _DiskCache):
         return False
     key = disk_cache.job(arguments, dispatcher.targetctx).key
     return _elsewhere.is_at_work(key) and not disk_cache.has(key)
@@ -384,7 +386,7 @@ class _DiskCache:
     def cache_path(self) -> str:
         """Directory where compilations are kept: the first that exists, else the preferred one."""
         candidates = list(cache_directories())
-        return str(next((path for path in candidates if path.is_dir()), candidates[0]))
+        return str(next((path for path in candidates if os.path.isdir(path)), candidates[0]))
 
     def enable(self) -> None:
         """Do nothing: the cache is always on."""
@@ -438,7 +440,7 @@ class _DiskCache:
 
         Parameters
         ----------
-        signature : tuple of numba types or numba signature
+        signature : tuple of numba types
             The argument types.
         target_context : numba target context
             Where the code will be linked.
@@ -464,7 +466,8 @@ class _DiskCache:
         bool
             The answer, whatever is in it.
         """
-        return any((directory / name).exists() for directory in cache_directories())
+        # Unlike Path.exists, this never raises an error, as where a directory may not be entered.
+        return any(os.path.exists(directory / name) for directory in cache_directories())
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Keep a compiled result; failing to do so is a warning, never an error.

@@ -302,8 +302,8 @@ class Interface:
 def compile_ahead(elsewhere: Iterable[Any], here: Iterable[Any], dtype: DTypeLike) -> None:
     """Compile what will be needed in two processes at once.
 
-    If all that would be compiled elsewhere is there already, nothing is done; and what was asked
-    for once is not looked for again.
+    Nothing is done if all that would be compiled elsewhere is there already, or if no process can
+    be started. What was asked for once is not looked for again.
 
     Parameters
     ----------
@@ -317,14 +317,15 @@ def compile_ahead(elsewhere: Iterable[Any], here: Iterable[Any], dtype: DTypeLik
     new = [function for function in elsewhere if (function, dtype) not in _announced]
     if not new:
         return
-    _announced.update((function, dtype) for function in new)
     real = getattr(types, np.dtype(dtype).name)
 
     def compilation(function: Any) -> tuple[Any, Any]:
         compiled = function.compiled if isinstance(function, LinkedFunction) else function
         return compiled, function.interface.signature(real).args
 
-    if compile_elsewhere(map(compilation, new)):
+    is_under_way = compile_elsewhere(map(compilation, new))
+    _announced.update((function, dtype) for function in new)
+    if is_under_way:
         for compiled, arguments in map(compilation, here):
             compiled.compile(arguments)
 

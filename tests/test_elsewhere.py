@@ -33,13 +33,15 @@ def here(x):
     return x.size + 2
 """
 COUNT = """
+import os
 import sys
+import time
 import numpy as np
-from fastmlp import _elsewhere
+from fastmlp import _elsewhere, _jit
 from fastmlp._linking import compile_ahead
-{before}
 sys.path.insert(0, {folder!r})
 import made
+{before}
 for _ in range(2):
     compile_ahead([made.count, made.linked], [made.here], np.float64)
 print(len(made.here.signatures))
@@ -48,6 +50,16 @@ print(made.linked.is_in_the_making(np.float64))
 for dispatcher in (made.count, made.linked.compiled):
     print(sum(dispatcher.stats.cache_hits.values()), sum(dispatcher.stats.cache_misses.values()))
 print(len(set(map(id, _elsewhere._processes.values()))))
+stop = time.monotonic() + 60
+while not _elsewhere.is_idle():
+    assert time.monotonic() < stop
+    time.sleep(0.01)
+# Nothing is left of it.
+if hasattr(os, "WNOHANG"):
+    try:
+        print(os.waitpid(-1, os.WNOHANG))
+    except ChildProcessError:
+        pass
 """
 
 
@@ -76,16 +88,41 @@ def test_a_process_that_fails_or_never_ends(before, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "before", ["sys.executable = ''", "sys.executable = '/nowhere'", "sys.frozen = True"]
+    "before",
+    [
+        "sys.executable = None",
+        "sys.executable = '/nowhere/python'",
+        "sys.executable = '/usr/bin/host'",
+        "sys.frozen = True",
+        "os.environ['_FASTMLP_COMPILES'] = '1'",
+    ],
 )
 def test_no_process_can_be_started(before, tmp_path):
     assert count(tmp_path, before) == ["0", "3 True", "False", "0 1", "0 1", "0"]
 
 
-def test_nothing_would_come_back(tmp_path):
+@pytest.mark.parametrize("cache", ["file", 300 * "x"])
+def test_nothing_would_come_back(cache, tmp_path):
     (tmp_path / "file").touch()
     before = "import warnings; warnings.simplefilter('ignore')"
-    assert count(tmp_path, before, "file") == ["0", "3 True", "False", "0 1", "0 1", "0"]
+    assert count(tmp_path, before, cache) == ["0", "3 True", "False", "0 1", "0 1", "0"]
+
+
+def test_what_would_be_kept_under_another_name_is_not_compiled_elsewhere(tmp_path):
+    before = "_jit._fingerprint = lambda: 64 * 'x'"
+    assert count(tmp_path, before) == ["1", "3 True", "False", "0 1", "0 1", "1"]
+
+
+def test_nothing_is_imported_from_the_working_directory(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("hashlib", "numba", "numpy"):
+        (folder / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'ran')!r}, 'w').close()", encoding="utf-8"
+        )
+    before = f"sys.path.insert(0, ''); os.chdir({str(folder)!r})"
+    assert count(tmp_path, before) == ["1", "3 True", "False", "1 0", "1 0", "1"]
+    assert not (tmp_path / "ran").exists()
 
 
 FIT = """

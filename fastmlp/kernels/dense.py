@@ -52,7 +52,7 @@ call_sparse_weight_gradient = SPARSE_GRADIENT.caller("Call `sparse_weight_gradie
 
 
 class Few(NamedTuple):
-    """Addresses of the backward pass of a few rows; zeros where batches have more.
+    """Addresses of the backward pass of a few rows; zeros where no batch has so few.
 
     Attributes
     ----------

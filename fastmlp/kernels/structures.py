@@ -75,7 +75,7 @@ class Network(NamedTuple):
     forward_pass : int
         Address of `forward_pass`.
     few : Few
-        Addresses for batches of a few samples.
+        Addresses for batches of a few samples; zeros where there are none.
     """
 
     layers: IntegerTable
@@ -219,7 +219,7 @@ class Step(NamedTuple):
     sum_squares : int
         Address of `sum_of_squares`; 0 where the norm has no limit.
     update_parts : int
-        Address of `update_parts`.
+        Address of `update_parts`; 0 where threads go through layers together.
     """
 
     optimizer: int

@@ -41,6 +41,7 @@ from fastmlp.training.plan import (
 from fastmlp.training.shuffling import Shuffle
 from fastmlp.training.threads import (
     ThreadTeam,
+    is_core_to_spare,
     parts_of_work,
     reserve_threads,
     single_threaded_blas,
@@ -179,9 +180,8 @@ class Engine:
             run_batches_together if self._plan.shares_layers else run_batches_on_shards
         )
         self._may_run_epochs = not self._may_run_samples and not data.sample_weight.size
-        with reserve_threads(n_jobs, 2) as n_cores:
-            if n_cores > 1:
-                self._compile_ahead()
+        if is_core_to_spare(n_jobs):
+            self._compile_ahead()
         row = OPTIMIZERS[optimizer.name]
         values = [hyperparameters[name] for name in row.hyperparameters]
         hyper = np.array([*values, layout.n_weights], np.float64)
@@ -216,7 +216,7 @@ class Engine:
             params.dtype,
             is_narrow=self._plan.is_narrow,
             own_products=own_products,
-            has_few_rows=fewest_rows <= ROWS_BACK_WITHOUT_BLAS,
+            has_few_rows=fewest_rows <= ROWS_BACK_WITHOUT_BLAS and not self._may_run_samples,
         )
         self._batches_per_call = max(1, min(self.n_batches, 4))
         self._seconds_per_call = _SECONDS_PER_CALL

@@ -425,7 +425,7 @@ class NetworkLayout:
             narrow=narrow_addresses(dtype) if is_narrow else NOT_NARROW,
             product=product.address(dtype) if own_products else 0,
             forward_pass=forward_pass.address(dtype),
-            few=addresses_for_few(dtype) if has_few_rows else MANY,
+            few=addresses_for_few(dtype) if has_few_rows and not is_narrow else MANY,
             n_terms=1 if loss.has_term_per_row else self.units[-1],
         )
 

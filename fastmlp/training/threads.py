@@ -22,8 +22,8 @@ from joblib.externals.loky import cpu_count
 from threadpoolctl import ThreadpoolController
 
 __all__ = [
-    "ThreadTeam", "available_cores", "parts_of_work", "reserve_threads", "running_threads",
-    "single_threaded_blas",
+    "ThreadTeam", "available_cores", "is_core_to_spare", "parts_of_work", "reserve_threads",
+    "running_threads", "single_threaded_blas",
 ]  # fmt: skip
 
 
@@ -203,6 +203,24 @@ def reserve_threads(n_jobs: int | None, useful: int) -> Iterator[int]:
     finally:
         with shared.lock:
             shared.reserved -= granted
+
+
+def is_core_to_spare(n_jobs: int | None) -> bool:
+    """Return whether another process may run beside a fit.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        As for `reserve_threads`.
+
+    Returns
+    -------
+    bool
+        False if the fit may use one core only, or if other fits use the rest.
+    """
+    if n_jobs == 1 or _is_worker():
+        return False
+    return available_cores() - _shared.reserved > 1
 
 
 @contextlib.contextmanager

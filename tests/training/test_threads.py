@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from fastmlp.training import threads
 from fastmlp.training.threads import (
     ThreadTeam,
     available_cores,
+    is_core_to_spare,
     reserve_threads,
     running_threads,
     single_threaded_blas,
@@ -247,6 +249,19 @@ def test_systems_without_affinity_do_without(missing, monkeypatch):
 def eight_cores(monkeypatch):
     """Pretend that the process may use eight cores."""
     monkeypatch.setattr(threads, "available_cores", lambda: 8)
+
+
+def test_core_to_spare(monkeypatch):
+    monkeypatch.setattr(threads, "available_cores", lambda: 2)
+    assert is_core_to_spare(None)
+    assert is_core_to_spare(2)
+    assert not is_core_to_spare(1)
+    with reserve_threads(None, 1):
+        assert not is_core_to_spare(None)
+    with ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(is_core_to_spare, 2).result()
+    monkeypatch.setattr(threads, "available_cores", lambda: 1)
+    assert not is_core_to_spare(2)
 
 
 def test_available_cores():
