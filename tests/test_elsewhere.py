@@ -101,11 +101,17 @@ def test_no_process_can_be_started(before, tmp_path):
     assert count(tmp_path, before) == ["0", "3 True", "False", "0 1", "0 1", "0"]
 
 
-@pytest.mark.parametrize("cache", ["file", 300 * "x"])
-def test_nothing_would_come_back(cache, tmp_path):
+@pytest.mark.parametrize(("cache", "refusal"), [("file", ""), ("x", "os.access = lambda *_: 0")])
+def test_nothing_would_come_back(cache, refusal, tmp_path):
     (tmp_path / "file").touch()
-    before = "import warnings; warnings.simplefilter('ignore')"
+    before = f"import warnings; warnings.simplefilter('ignore'); {refusal}"
     assert count(tmp_path, before, cache) == ["0", "3 True", "False", "0 1", "0 1", "0"]
+
+
+def test_cache_that_cannot_be_looked_into_is_a_warning(tmp_path):
+    # As where a directory may not be entered, which would hold nobody with all rights.
+    before = "import warnings; warnings.simplefilter('ignore')"
+    assert count(tmp_path, before, 300 * "x")[1:5] == ["3 True", "False", "0 1", "0 1"]
 
 
 def test_what_would_be_kept_under_another_name_is_not_compiled_elsewhere(tmp_path):
