@@ -252,10 +252,9 @@ def _weight_gradient(
     )
 
 
-def weight_gradient(n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads):
+def weight_gradient(few, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads):
     """G = alpha a' delta + beta G."""
     product, room = _product_and_room(n_rows, stride, grads)
-    few = dense.addresses_for_few(grads.dtype)
     _weight_gradient(
         product, few, n_rows, n_inputs, stride, fan_out, alpha, a, delta, beta, grads, room
     )
@@ -292,10 +291,9 @@ def _input_gradient(product, few, n_rows, n_inputs, fan_out, delta, weights, del
     )
 
 
-def input_gradient(n_rows, n_inputs, fan_out, delta, weights, delta_inputs):
+def input_gradient(few, n_rows, n_inputs, fan_out, delta, weights, delta_inputs):
     """delta W'."""
     product, room = _product_and_room(n_rows, fan_out, delta)
-    few = dense.addresses_for_few(delta.dtype)
     _input_gradient(product, few, n_rows, n_inputs, fan_out, delta, weights, delta_inputs, room)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from fastmlp.kernels.dense import MANY, addresses_for_few
 from tests.kernels import compiled
 from tests.kernels.compiled import FLOATS
 
@@ -40,6 +41,11 @@ def parts(n):
     return [part for part in [(0, n), (0, (n + 1) // 2), ((n + 1) // 2, n)] if part[0] < part[1]]
 
 
+def both_kinds_of_few(dtype):
+    """Few rows by loops, and by what is for many."""
+    return [addresses_for_few(dtype), MANY]
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("density", [1.0, 0.2])
 @pytest.mark.parametrize("shape", [*SHAPES, LARGE, EMPTY])
@@ -64,10 +70,10 @@ def test_input_gradient(shape, density, dtype):
     _, weights, _, delta = layer(shape, dtype)
     n_rows, fan_in, fan_out = shape
     delta *= np.random.default_rng(1).uniform(size=delta.shape) < density
-    for start, stop in parts(fan_in):
+    for (start, stop), few in itertools.product(parts(fan_in), both_kinds_of_few(dtype)):
         out = np.full((n_rows, stop - start), np.nan, dtype)
         compiled.input_gradient(
-            n_rows, stop - start, fan_out, delta.ravel(), weights[start:stop].ravel(),
+            few, n_rows, stop - start, fan_out, delta.ravel(), weights[start:stop].ravel(),
             out.reshape(-1),
         )  # fmt: skip
         assert_close(out, (delta @ weights.T)[:, start:stop])
@@ -80,12 +86,12 @@ def test_input_gradient(shape, density, dtype):
 def test_weight_gradient(alpha, beta, shape, density, dtype):
     a, _, _, delta = layer(shape, dtype, density)
     n_rows, fan_in, fan_out = shape
-    for start, stop in parts(fan_in):
+    for (start, stop), few in itertools.product(parts(fan_in), both_kinds_of_few(dtype)):
         before = np.full((stop - start, fan_out), 3 if beta else np.nan, dtype)
         grads = before.ravel().copy()
         compiled.weight_gradient(
-            n_rows, stop - start, fan_in, fan_out, dtype(alpha), a.ravel()[start:], delta.ravel(),
-            dtype(beta), grads,
+            few, n_rows, stop - start, fan_in, fan_out, dtype(alpha), a.ravel()[start:],
+            delta.ravel(), dtype(beta), grads,
         )  # fmt: skip
         expected = alpha * (a.T @ delta)[start:stop] + (beta * before if beta else 0)
         assert_close(grads.reshape(before.shape), expected)
