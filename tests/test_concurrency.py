@@ -385,7 +385,8 @@ print(predicted.tolist())
     directory = tmp_path / "fastmlp"
     files = sorted(directory.iterdir())
     # One file per compiled function, and no remains of writing them.
-    assert [path.name.partition("-")[0] for path in files] == ["identity", "predict", "relu"]
+    names = [path.name.partition("-")[0] for path in files]
+    assert names == ["forward_pass", "identity", "predict", "relu"]
     contents = {path: path.read_bytes() for path in files}
 
     for number, (path, content) in enumerate(contents.items()):

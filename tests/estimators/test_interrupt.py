@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-# The child fits a small model first, so that the signal meets training and not the compiler. Then
+# The child fits small models first, so that the signal meets training and not the compiler. Then
 # it trains for far longer than the test waits, in one epoch or over many.
 CHILD = """
 import json, sys, warnings
@@ -21,7 +21,9 @@ n_samples, batch_size, options = int(sys.argv[1]), int(sys.argv[2]), json.loads(
 X = rng.normal(size=(n_samples, 20)).astype(np.float32)
 y = (X[:, 0] > 0).astype(int)
 warnings.simplefilter("ignore")
-MLPClassifier(max_iter=2, **options).fit(X[:100], y[:100])
+for hidden in ((5,), (500, 500)):
+    small = MLPClassifier(hidden, batch_size=min(batch_size, 50), max_iter=2, **options)
+    small.fit(X[:100], y[:100])
 model = MLPClassifier((500, 500), batch_size=batch_size, max_iter=10**6, tol=0, **options)
 
 print("fitting", flush=True)
