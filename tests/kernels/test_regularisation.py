@@ -18,7 +18,7 @@ from tests.kernels.compiled import (
     normalise_backward,
 )
 from tests.kernels.networks import make_problem
-from tests.kernels.test_backprop import assert_close, assert_gradient_of_its_loss
+from tests.kernels.test_gradients import assert_close, assert_gradient_of_its_loss
 
 PLANS = [Plan(True, 1, 40, 3), Plan(False, 1, 16, 1), Plan(False, 4, 64, 3)]
 ACTIVATIONS = ["tanh", "relu", "selu", "silu", "prelu", "elu"]
