@@ -29,7 +29,7 @@ _PROGRAM = (
 )
 # In the environment of that process, which must not start another one.
 _MARK = "_FASTMLP_COMPILES"
-# Seconds: ten times what it takes on a slow machine; and between two looks.
+# Seconds: far more than it takes on a slow machine; and between two looks.
 _PATIENCE, _BETWEEN_LOOKS = 300.0, 0.01
 
 # By key, also when the work is done.

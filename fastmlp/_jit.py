@@ -18,8 +18,8 @@ it: one file per compiled signature, whose name is a digest of everything the ma
 on (all kernel sources, versions, processor, signature) and whose content carries a checksum. A
 stale entry can therefore not be found, a damaged one is compiled anew, and two processes that
 compile at once both write the same complete file. What another process was asked to compile (see
-`_elsewhere`) is waited for. What earlier versions left is removed once nobody
-has used it for long, when something new is written.
+`_elsewhere`) is waited for. What earlier versions left is removed once nobody has used it for long,
+when something new is written.
 """
 
 from __future__ import annotations

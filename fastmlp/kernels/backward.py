@@ -193,16 +193,9 @@ def _backward_layer(
         )
     else:
         input_gradient(
-            network.product,
-            network.few,
-            n_rows,
-            fan_in,
-            fan_out,
-            delta_out,
-            weights,
-            delta,
+            network.product, network.few, n_rows, fan_in, fan_out, delta_out, weights, delta,
             workspace.room,
-        )
+        )  # fmt: skip
     derive_block(
         network, params, layer - 1, start * fan_in, n_rows, fan_in, scale, workspace, noise,
         position * fan_in, layer_grads,
@@ -294,19 +287,9 @@ def weight_gradients(
         )
     else:
         weight_gradient(
-            network.product,
-            network.few,
-            n_rows,
-            n_units,
-            stride,
-            fan_out,
-            scale,
-            a,
-            delta,
-            beta,
-            out,
-            room,
-        )
+            network.product, network.few, n_rows, n_units, stride, fan_out, scale, a, delta, beta,
+            out, room,
+        )  # fmt: skip
 
 
 @inlined_kernel

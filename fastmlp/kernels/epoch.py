@@ -14,9 +14,10 @@ import numpy as np
 
 from fastmlp._linking import Interface
 from fastmlp.kernels.dense import MANY
+from fastmlp.kernels.finite import are_finite
 from fastmlp.kernels.forward import call_forward_pass, first_inputs_of, output_values
 from fastmlp.kernels.narrow import NOT_NARROW
-from fastmlp.kernels.series import are_finite, goes_on
+from fastmlp.kernels.series import goes_on
 from fastmlp.kernels.shards import step_on_shards
 from fastmlp.kernels.structures import (
     START,

@@ -10,10 +10,11 @@ import numpy as np
 
 from fastmlp._jit import exact_kernel, kernel
 from fastmlp._linking import Interface
+from fastmlp.kernels.finite import are_finite
 from fastmlp.kernels.mersenne_twister import shuffle_in_kernel
 from fastmlp.kernels.team import wait_for_all
 
-__all__ = ["ENDED", "are_finite", "end_epoch", "goes_on", "loss_of_epoch"]
+__all__ = ["ENDED", "end_epoch", "goes_on", "loss_of_epoch"]
 
 # Elements of Series.judged and Series.counts.
 _BEST, _TOL, _IN_VAIN, _ALLOWED = range(4)
@@ -100,26 +101,6 @@ def end_epoch(
     if generator.size:
         shuffle_in_kernel(generator, words, order)
     counts[_IS_ANOTHER] = 1
-
-
-@kernel
-def are_finite(x):
-    """Return whether all elements of an array are finite.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n,)
-        Not modified.
-
-    Returns
-    -------
-    bool
-        False if any is nan or infinite.
-    """
-    zero, n_finite = x.dtype.type(0), 0
-    for i in range(x.size):
-        n_finite += x[i] * zero == zero
-    return n_finite == x.size
 
 
 @exact_kernel

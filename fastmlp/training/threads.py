@@ -77,8 +77,7 @@ def running_threads(besides: Container[int] = ()) -> int:
     """Return how many other threads of this process run, or would if they found a free core.
 
     BLAS's threads go on running for a while after the last product, to be there at once for the
-    next one. A team that shares its cores with them waits a time slice at every
-    barrier.
+    next one. A team that shares its cores with them waits a time slice at every barrier.
 
     Parameters
     ----------
