@@ -125,8 +125,10 @@ def run_batches_on_shards(
     ----------
     network, data, order, in_order, batch_size, first, last, rates, totals, noise, step : various
         As for `run_batches_together`.
-    series, params, workspace, team, thread, losses : various
-        As for `run_batches_together`, with a gradient in the workspace for each shard.
+    series, params, team, thread, losses : various
+        As for `run_batches_together`.
+    workspace : Workspace
+        **Overwritten.** Each thread has one of its own, but for the gradients, one for each shard.
     """
     n_shards = workspace.gradients.size // params.size
     for epoch in range(series.n_epochs):

@@ -68,12 +68,12 @@ def _run_shard(
 ):  # fmt: skip
     """Compute the gradient of one shard of a batch, and return the sum of its loss terms.
 
-    It passes through the shard's own rows of the workspace in pieces that fit.
+    It passes through the thread's own workspace in pieces that fit.
     """
     number, layers = params.dtype.type, network.layers
     n_layers = layers.shape[0] - 1
     position, stop = share(n_rows, 1, shard, n_shards)
-    row, row_stop = share(workspace.capacity, GRAIN, shard, n_shards)
+    row = np.int64(0)
     grads = view(workspace.gradients, shard * params.size, params.size)
     beta, loss = number(0), 0.0
     for i in range(layers[n_layers - 1, BIASES], params.size):
@@ -82,7 +82,7 @@ def _run_shard(
     while position < stop or beta == 0:
         if is_called_off(team.barrier):
             break
-        n_piece = min(row_stop - row, stop - position)
+        n_piece = min(workspace.capacity, stop - position)
         samples = view(order, begin + position, n_piece)
         gathers = (not in_order or network.narrow.forward != 0) and not data.indptr.size
         load_rows(network, data, samples, gathers, row, workspace)

@@ -128,7 +128,7 @@ class Workspace(NamedTuple):
     Attributes
     ----------
     capacity : int
-        Rows of a batch that fit.
+        Rows that fit: of a whole batch in `step_together`, else of a piece of a shard.
     gathered : ndarray of shape (capacity * n_features,) or (0,)
         Dense inputs of a batch whose samples are not next to each other.
     values, deltas : ndarray of shape (capacity * units of all layers but the inputs,)
@@ -148,7 +148,7 @@ class Workspace(NamedTuple):
         For `step_together`: what each part's units add to the pre-activations of the next layer,
         in turns in one half and the other; later, the deltas of a whole layer.
     room : ndarray of shape (room_size(...),) or (0,)
-        For `product`; the only buffer that each thread has for itself.
+        For `product`; each thread has one of its own.
     """
 
     capacity: int

@@ -35,7 +35,7 @@ from fastmlp.training.plan import (
     is_worth_own_products,
     make_plan,
     make_scratch,
-    make_workspace,
+    make_workspaces,
     threads_per_sample,
 )
 from fastmlp.training.shuffling import Shuffle
@@ -162,13 +162,7 @@ class Engine:
         self._plan = make_plan(
             layout, params.dtype, min(batch_size, self.n_samples), is_dense=is_dense
         )
-        self._workspace = make_workspace(
-            layout,
-            params.dtype,
-            self._plan.capacity,
-            n_shards=self._plan.n_shards,
-            gathers=is_dense and (not self.is_whole_batch or self._plan.is_narrow),
-        )
+        self._gathers = is_dense and (not self.is_whole_batch or self._plan.is_narrow)
         self._may_run_samples = (
             batch_size == 1
             and optimizer.name == "sgd"
@@ -209,7 +203,7 @@ class Engine:
             )
         self._room_size = 0
         if own_products:
-            n_rows = max(self._plan.capacity // self._plan.n_shards, BLOCK)
+            n_rows = max(self._plan.capacity, BLOCK)
             self._room_size = room_size(n_rows, max(layout.units[:-1]), params.dtype)
         fewest_rows = self.n_samples - (self.n_batches - 1) * batch_size
         self._network = layout.for_kernels(
@@ -260,14 +254,10 @@ class Engine:
                 is_dense = self._data.indptr.size == 0
                 self._scratch = make_scratch(self._layout, dtype, is_dense=is_dense)
             n_parts = max(n_threads, parts_of_work(self._n_jobs, self._useful_threads))
-            size = 0
-            if self._plan.shares_layers and n_parts > 1:
-                size = 2 * n_parts * self._plan.capacity * max(self._layout.units[1:])
-            sums = aligned_empty(size, dtype)
-            self._workspaces = [
-                self._workspace._replace(sums=sums, room=aligned_empty(self._room_size, dtype))
-                for _ in range(n_threads)
-            ]
+            self._workspaces = make_workspaces(
+                self._layout, dtype, self._plan, n_threads, n_parts, gathers=self._gathers,
+                room_size=self._room_size,
+            )  # fmt: skip
             densities = None
             skips = self._data.indptr.size or self._network.product
             if self._plan.shares_layers and n_parts > 1 and skips:
@@ -415,7 +405,7 @@ class Engine:
             A view that the next call overwrites.
         """
         loss = self.run_epoch(order, True, np.ones(1))
-        return loss, self._workspace.gradients[: self.params.size]
+        return loss, self._workspaces[0].gradients[: self.params.size]
 
     @cached_property
     def _totals(self) -> Floats:

@@ -21,7 +21,7 @@ __all__ = [
     "is_worth_own_products",
     "make_plan",
     "make_scratch",
-    "make_workspace",
+    "make_workspaces",
     "piece_rows",
     "threads_per_sample",
 ]
@@ -64,7 +64,8 @@ class Plan:
         Shards of a batch, which depends on the problem alone: with any number of threads the
         same sums are taken in the same order.
     capacity : int
-        Rows of the workspace.
+        Rows of a workspace: threads that share layers have one for a batch, others one for
+        each, and their shards pass through in pieces.
     useful_threads : int
         More threads would not help.
     is_slow : bool
@@ -159,7 +160,7 @@ def make_plan(
     return Plan(
         shares_layers=False,
         n_shards=n_shards,
-        capacity=n_shards * rows,
+        capacity=rows,
         useful_threads=min(useful, n_shards),
         is_slow=work > _NOTICEABLE_WORK,
         is_narrow=is_narrow,
@@ -233,15 +234,20 @@ def threads_per_sample(layout: NetworkLayout) -> int:
     return max(1, min(width // 16, n_features * width // _WORTH_A_THREAD_PER_SAMPLE))
 
 
-def make_workspace(
+def make_workspaces(
     layout: NetworkLayout,
     dtype: DTypeLike,
-    capacity: int,
+    plan: Plan,
+    n_threads: int,
+    n_parts: int,
     *,
-    n_shards: int = 0,
-    gathers: bool = False,
-) -> Workspace:
-    """Allocate the buffers of `capacity` rows.
+    gathers: bool,
+    room_size: int,
+) -> list[Workspace]:
+    """Allocate the buffers of each thread.
+
+    Threads that work on shards write to nothing but their own. In memory of which each has a part,
+    the processor would fetch one thread's rows behind those of another, and take them from it.
 
     Parameters
     ----------
@@ -249,33 +255,48 @@ def make_workspace(
         The network.
     dtype : dtype
         The compute dtype.
-    capacity : int
-        Rows that fit.
-    n_shards : int, default=0
-        Gradients to keep; 0 for prediction, which needs no deltas either.
-    gathers : bool, default=False
+    plan : Plan
+        How batches are worked through.
+    n_threads : int
+        Threads.
+    n_parts : int
+        Parts of the work, for threads that share layers.
+    gathers : bool
         Whether dense inputs are gathered.
+    room_size : int
+        Size of each thread's room.
 
     Returns
     -------
-    Workspace
-        Uninitialised buffers; without sums and rooms, which depend on the threads.
+    list of Workspace
+        Uninitialised buffers, but for the weights, which are 1. The gradients are shared by all,
+        and where there is one shard, so is everything but the rooms.
     """
-    trains = n_shards > 0
-    size = capacity * sum(layout.units[1:])
-    return Workspace(
-        capacity=capacity,
-        gathered=aligned_empty(capacity * layout.units[0] * gathers, dtype),
-        values=aligned_empty(size, dtype),
-        deltas=aligned_empty(size * trains, dtype),
-        kept=aligned_empty(capacity * layout.n_kept * trains, dtype),
-        targets=aligned_empty(capacity * layout.units[-1] * trains, dtype),
-        terms=aligned_empty(capacity * layout.units[-1] * trains, dtype),
-        weights=np.ones(capacity * trains, dtype),
-        gradients=aligned_empty(n_shards * layout.n_params, dtype),
-        sums=aligned_empty(0, dtype),
-        room=aligned_empty(0, dtype),
-    )
+    capacity = plan.capacity
+    size, n_outputs = capacity * sum(layout.units[1:]), layout.units[-1]
+    n_sums = 2 * n_parts * capacity * max(layout.units[1:])
+    gradients = aligned_empty(plan.n_shards * layout.n_params, dtype)
+    workspaces: list[Workspace] = []
+    for _ in range(n_threads):
+        room = aligned_empty(room_size, dtype)
+        if workspaces and plan.n_shards == 1:
+            workspaces.append(workspaces[0]._replace(room=room))
+            continue
+        workspace = Workspace(
+            capacity=capacity,
+            gathered=aligned_empty(capacity * layout.units[0] * gathers, dtype),
+            values=aligned_empty(size, dtype),
+            deltas=aligned_empty(size, dtype),
+            kept=aligned_empty(capacity * layout.n_kept, dtype),
+            targets=aligned_empty(capacity * n_outputs, dtype),
+            terms=aligned_empty(capacity * n_outputs, dtype),
+            weights=np.ones(capacity, dtype),
+            gradients=gradients,
+            sums=aligned_empty(n_sums * (plan.shares_layers and n_parts > 1), dtype),
+            room=room,
+        )
+        workspaces.append(workspace)
+    return workspaces
 
 
 def make_scratch(layout: NetworkLayout, dtype: DTypeLike, *, is_dense: bool) -> Scratch:

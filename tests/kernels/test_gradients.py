@@ -185,7 +185,7 @@ def test_threads_share_parameters(n_samples, n_jobs, force_plan):
 @pytest.mark.parametrize("n_samples", [1, 16, 33, 75])
 @pytest.mark.parametrize(("n_shards", "rows"), SHARDS)
 def test_threads_share_samples(n_shards, rows, n_samples, n_jobs, force_plan):
-    force_plan(Plan(False, n_shards, n_shards * rows, 3))
+    force_plan(Plan(False, n_shards, rows, 3))
     for gradient, expected in problem_variants(n_samples):
         assert_close(gradient(n_jobs=n_jobs), expected, np.float64)
 
@@ -193,7 +193,7 @@ def test_threads_share_samples(n_shards, rows, n_samples, n_jobs, force_plan):
 @pytest.mark.parametrize("n_jobs", N_JOBS)
 @pytest.mark.parametrize(("n_shards", "rows"), SHARDS)
 def test_slopes_of_shards(n_shards, rows, n_jobs, force_plan):
-    force_plan(Plan(False, n_shards, n_shards * rows, 3))
+    force_plan(Plan(False, n_shards, rows, 3))
     problem = make_problem(
         activations=["prelu", "prelu"], slopes=[0.3, 0.1], n_samples=40, weighted=True
     )

@@ -197,8 +197,8 @@ def train(plan, monkeypatch, dtype, n_jobs, optimizer="adam", batch_size=60):
     [
         Plan(True, 1, 60, 3),
         Plan(False, 1, 64, 1),
-        Plan(False, 2, 64, 2),
         Plan(False, 2, 32, 2),
+        Plan(False, 2, 16, 2),
     ],
     ids=["together", "one shard", "shards", "pieces"],
 )

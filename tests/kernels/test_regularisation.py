@@ -20,7 +20,7 @@ from tests.kernels.compiled import (
 from tests.kernels.networks import make_problem
 from tests.kernels.test_gradients import assert_close, assert_gradient_of_its_loss
 
-PLANS = [Plan(True, 1, 40, 3), Plan(False, 1, 16, 1), Plan(False, 4, 64, 3)]
+PLANS = [Plan(True, 1, 40, 3), Plan(False, 1, 16, 1), Plan(False, 4, 16, 3)]
 ACTIVATIONS = ["tanh", "relu", "selu", "silu", "prelu", "elu"]
 OPTIONS = {
     "dropout": {"dropout": (0.3, 0.6)},
@@ -223,7 +223,7 @@ def test_training_with_everything_follows_the_twin(plan, hidden, limit, n_jobs, 
 def test_neither_threads_nor_their_number_change_a_bit_of_shards(options, dtype, force_plan):
     results = []
     for n_shards in (1, 4):
-        force_plan(Plan(False, n_shards, 16 * n_shards, 3))
+        force_plan(Plan(False, n_shards, 16, 3))
         for n_jobs in N_JOBS:
             problem = make_problem(n_samples=90, dtype=dtype, **OPTIONS[options])
             with problem.engine(

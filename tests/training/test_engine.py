@@ -47,7 +47,7 @@ def force_plan(monkeypatch):
 # Threads
 # --------------------------------------------------------------------------------------
 
-SHARES_SAMPLES = [Plan(False, 1, 16, 3), Plan(False, 2, 32, 3), Plan(False, 4, 64, 3)]
+SHARES_SAMPLES = [Plan(False, n_shards, 16, 3) for n_shards in (1, 2, 4)]
 SHARES_PARAMETERS = Plan(True, 1, 40, 3)
 OPTIONS = [
     {"optimizer": "adam"},
