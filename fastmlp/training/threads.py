@@ -23,7 +23,7 @@ from threadpoolctl import ThreadpoolController
 
 __all__ = [
     "ThreadTeam", "available_cores", "is_core_to_spare", "parts_of_work", "reserve_threads",
-    "running_threads", "single_threaded_blas",
+    "running_elsewhere", "running_threads", "single_threaded_blas",
 ]  # fmt: skip
 
 
@@ -106,8 +106,33 @@ def running_threads(besides: Container[int] = ()) -> int:
     return count
 
 
-# Seconds between two looks at which threads run; and how many times as long as a look takes.
-_BETWEEN_LOOKS, _RATHER_THAN_LOOK = 0.01, 20
+_LOAD = "/proc/loadavg"
+
+
+def running_elsewhere() -> int:
+    """Return how many threads of other processes run, or would if they found a free processor.
+
+    A team that shares a core with one of them waits a time slice for the member that is there, and
+    is then slower than a single thread.
+
+    Returns
+    -------
+    int
+        Of the whole machine. 0 where the system does not tell, and where this process is confined
+        to some of the processors: there may be nobody else on these.
+    """
+    with contextlib.suppress(Exception):
+        if len(os.sched_getaffinity(0)) == os.cpu_count():
+            n_here = running_threads() + 1
+            with open(_LOAD, "rb") as file:  # noqa: PTH123  # faster
+                running, _, _ = file.read().split()[3].partition(b"/")
+            return max(0, int(running) - n_here)
+    return 0
+
+
+# Seconds between two looks at which threads run, if not all members work, and if they do; and how
+# many times as long as a look takes.
+_BETWEEN_LOOKS, _BETWEEN_LOOKS_OF_ALL, _RATHER_THAN_LOOK = 0.01, 0.05, 20
 
 
 class _Shared:
@@ -324,7 +349,7 @@ class ThreadTeam:
         self._tasks: list[queue.SimpleQueue[Any]] = []
         self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._n_running = 0
-        self._is_settled, self._next_look = size == 1, 0.0
+        self._next_look = 0.0
         self._all_shares: list[set[int]] = []
         self._shares: list[set[int]] = []
         # Where the caller might run before it took its share; empty while it has not.
@@ -390,33 +415,33 @@ class ThreadTeam:
                 self._done.put(None)
 
     def choose_size(self) -> bool:
-        """Let as many members work as find a core that no other thread of this process keeps busy.
+        """Let as many members work as find a core that nobody else keeps busy.
 
         Returns
         -------
         bool
-            Whether all members work, and will from now on. If not, call this again soon.
+            Whether all members work. If not, call this again soon.
         """
-        if self._is_settled:
-            return True
         started = time.perf_counter()
-        if started < self._next_look:
-            return False
+        if self.size == 1 or started < self._next_look:
+            return self.n_working == self.size
         n_others = running_threads({thread.native_id or 0 for thread in self._threads})
-        self.n_working = self.size
-        if n_others:
-            self.n_working = max(1, min(self.size, available_cores() - n_others))
-        self._is_settled = self.n_working == self.size
-        if self._is_settled:
-            self._shares = self._all_shares
-        elif self.n_working == 1:
+        n_elsewhere = running_elsewhere()
+        self.n_working, self._shares = self.size, self._all_shares
+        if n_others or n_elsewhere:
+            # Other processes may well run beside us on a core that has two processors.
+            left = min(available_cores(), (os.cpu_count() or 1) - n_elsewhere) - n_others
+            self.n_working = max(1, min(self.size, left))
+        is_complete = self.n_working == self.size
+        if self.n_working == 1:
             self._shares = []
-        else:
+        elif not is_complete:
             # Which cores are free is not known.
             self._shares = _shares_of_processors(1) * self.size
         now = time.perf_counter()
-        self._next_look = now + max(_BETWEEN_LOOKS, _RATHER_THAN_LOOK * (now - started))
-        return self._is_settled
+        pause = _BETWEEN_LOOKS_OF_ALL if is_complete else _BETWEEN_LOOKS
+        self._next_look = now + max(pause, _RATHER_THAN_LOOK * (now - started))
+        return is_complete
 
     def _take_share(self) -> None:
         """Confine the caller to its share of the processors."""
