@@ -10,7 +10,7 @@ batch. The output layer is shared by rows, since a row's loss needs all of its o
 
 The work is divided into parts, as many as there are threads when nobody else needs any, and whoever
 is there works on them: how many that are does not show in a bit. A part's units of a layer are a
-matrix of its own, its *block*: nobody else writes to it, but for a cache line at either end.
+matrix of its own, its *block*, with some free rows behind it: nobody else writes there, or near.
 """
 
 from __future__ import annotations

@@ -45,6 +45,11 @@ _FEW_WEIGHTS = 64
 # Of a value of a feature, to gather it and update its weights, where a value that is not 0 costs 1
 # more; and the density from which on zeros may not be skipped.
 _COST_OF_ZERO, _DENSE = 0.2, 0.6
+# Features are shared in multiples of this; units, over which registers go, in whole cache lines.
+_FEATURES = 4
+# Rows that are left free between the blocks of two parts: the processor reads ahead, and would take
+# the first rows of one from the thread that writes them.
+_ROWS_BETWEEN_PARTS = 8
 # Threads of which each owns weights: all activations go through as many hands.
 _MAX_OWNERS = 16
 _ROWS_PER_SHARD = 64
@@ -64,8 +69,8 @@ class Plan:
         Shards of a batch, which depends on the problem alone: with any number of threads the
         same sums are taken in the same order.
     capacity : int
-        Rows of a workspace: threads that share layers have one for a batch, others one for
-        each, and their shards pass through in pieces.
+        Rows that a workspace needs: threads that share layers have one for a batch, others one
+        for each, and their shards pass through in pieces.
     useful_threads : int
         More threads would not help.
     is_slow : bool
@@ -203,14 +208,14 @@ def bounds_of_parts(
     Returns
     -------
     ndarray of int64, shape ((L + 1) * (n_parts + 1),)
-        `Team.bounds`: multiples of a cache line, but for the end of a layer.
+        `Team.bounds`: multiples of a cache line, but for the end of a layer and for the inputs.
     """
     bounds = np.empty((len(layout.units), n_parts + 1), np.int64)
     for layer, n_units in enumerate(layout.units):
         costs = np.ones(n_units)
         if layer == 0 and densities is not None:
             costs = _COST_OF_ZERO + np.minimum(densities, _DENSE)
-        starts = np.append(np.arange(0, n_units, GRAIN), n_units)
+        starts = np.append(np.arange(0, n_units, GRAIN if layer else _FEATURES), n_units)
         before = np.append(0.0, np.cumsum(costs))[starts]
         wanted = before[-1] * np.arange(n_parts + 1) / n_parts
         bounds[layer] = starts[np.abs(before - wanted[:, np.newaxis]).argmin(axis=1)]
@@ -272,9 +277,10 @@ def make_workspaces(
         Uninitialised buffers, but for the weights, which are 1. The gradients are shared by all,
         and where there is one shard, so is everything but the rooms.
     """
-    capacity = plan.capacity
+    is_divided = plan.shares_layers and n_parts > 1
+    capacity = plan.capacity + _ROWS_BETWEEN_PARTS * is_divided
     size, n_outputs = capacity * sum(layout.units[1:]), layout.units[-1]
-    n_sums = 2 * n_parts * capacity * max(layout.units[1:])
+    n_sums = 2 * n_parts * capacity * max(layout.units[1:]) * is_divided
     gradients = aligned_empty(plan.n_shards * layout.n_params, dtype)
     workspaces: list[Workspace] = []
     for _ in range(n_threads):
@@ -292,7 +298,7 @@ def make_workspaces(
             terms=aligned_empty(capacity * n_outputs, dtype),
             weights=np.ones(capacity, dtype),
             gradients=gradients,
-            sums=aligned_empty(n_sums * (plan.shares_layers and n_parts > 1), dtype),
+            sums=aligned_empty(n_sums, dtype),
             room=room,
         )
         workspaces.append(workspace)
