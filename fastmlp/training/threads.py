@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 from joblib.externals.loky import cpu_count
+from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 __all__ = [
     "ThreadTeam", "available_cores", "is_core_to_spare", "parts_of_work", "reserve_threads",
-    "running_elsewhere", "running_threads", "single_threaded_blas",
+    "running_threads", "single_threaded_blas",
 ]  # fmt: skip
 
 
@@ -106,33 +107,13 @@ def running_threads(besides: Container[int] = ()) -> int:
     return count
 
 
-_LOAD = "/proc/loadavg"
-
-
-def running_elsewhere() -> int:
-    """Return how many threads of other processes run, or would if they found a free processor.
-
-    A team that shares a core with one of them waits a time slice for the member that is there, and
-    is then slower than a single thread.
-
-    Returns
-    -------
-    int
-        Of the whole machine. 0 where the system does not tell, and where this process is confined
-        to some of the processors: there may be nobody else on these.
-    """
-    with contextlib.suppress(Exception):
-        if len(os.sched_getaffinity(0)) == os.cpu_count():
-            n_here = running_threads() + 1
-            with open(_LOAD, "rb") as file:  # noqa: PTH123  # faster
-                running, _, _ = file.read().split()[3].partition(b"/")
-            return max(0, int(running) - n_here)
-    return 0
-
-
-# Seconds between two looks at which threads run, if not all members work, and if they do; and how
-# many times as long as a look takes.
-_BETWEEN_LOOKS, _BETWEEN_LOOKS_OF_ALL, _RATHER_THAN_LOOK = 0.01, 0.05, 20
+# Seconds between two looks at which threads run; and how many times as long as a look takes.
+_BETWEEN_LOOKS, _RATHER_THAN_LOOK = 0.01, 20
+# Seconds of work by which it is judged whether members have cores of their own, and the part of a
+# core's time that one has then.
+_ENOUGH, _ALMOST_ALL = 0.01, 0.75
+# Seconds for which fewer work if not: at first, and at most.
+_LEAST_PATIENCE, _MOST_PATIENCE = 0.1, 1.6
 
 
 class _Shared:
@@ -144,6 +125,8 @@ class _Shared:
         self.blas_users = 0
         self.blas_limits: Any = None
         self.controller: ThreadpoolController | None = None
+        # How many members may work, until when, and for how many seconds that was.
+        self.most_members, self.crowded_until, self.patience = 0, 0.0, 0.0
 
 
 _shared = _Shared()
@@ -349,7 +332,12 @@ class ThreadTeam:
         self._tasks: list[queue.SimpleQueue[Any]] = []
         self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._n_running = 0
-        self._next_look = 0.0
+        self._is_settled, self._next_look = False, 0.0
+        # By which clocks of the system the processor time of each thread is told.
+        self._clocks: list[int] = []
+        # Since the last judgement: seconds of work, and how many of these each member had a core.
+        self._elapsed, self._sums = 0.0, np.zeros(size)
+        self._has_cores = True
         self._all_shares: list[set[int]] = []
         self._shares: list[set[int]] = []
         # Where the caller might run before it took its share; empty while it has not.
@@ -373,6 +361,8 @@ class ThreadTeam:
             )
             thread.start()
             self._threads.append(thread)
+            if hasattr(time, "pthread_getcpuclockid"):
+                self._clocks.append(time.pthread_getcpuclockid(thread.ident or 0))
         return self
 
     def __exit__(
@@ -420,28 +410,71 @@ class ThreadTeam:
         Returns
         -------
         bool
-            Whether all members work. If not, call this again soon.
+            Whether all members work, and each on a core of its own. If not, call this again soon.
         """
+        if self.size == 1:
+            return True
         started = time.perf_counter()
-        if self.size == 1 or started < self._next_look:
-            return self.n_working == self.size
-        n_others = running_threads({thread.native_id or 0 for thread in self._threads})
-        n_elsewhere = running_elsewhere()
-        self.n_working, self._shares = self.size, self._all_shares
-        if n_others or n_elsewhere:
-            # Other processes may well run beside us on a core that has two processors.
-            left = min(available_cores(), (os.cpu_count() or 1) - n_elsewhere) - n_others
-            self.n_working = max(1, min(self.size, left))
-        is_complete = self.n_working == self.size
-        if self.n_working == 1:
+        if started < _shared.crowded_until:
+            self._let_work(min(self.size, _shared.most_members))
+        elif not self._is_settled and started >= self._next_look:
+            n_others = running_threads({thread.native_id or 0 for thread in self._threads})
+            n_left = available_cores() - n_others if n_others else self.size
+            self._let_work(max(1, min(self.size, n_left)))
+            self._is_settled = self.n_working == self.size
+            now = time.perf_counter()
+            self._next_look = now + max(_BETWEEN_LOOKS, _RATHER_THAN_LOOK * (now - started))
+        elif self._is_settled:
+            self._let_work(self.size)
+        return self.n_working == self.size and self._has_cores
+
+    def _let_work(self, n_members: int) -> None:
+        """Let the first members work from now on."""
+        if n_members == self.n_working:
+            return
+        self.n_working = n_members
+        self._elapsed, self._sums = 0.0, np.zeros(n_members)
+        if n_members == self.size:
+            self._shares = self._all_shares
+        elif n_members == 1:
             self._shares = []
-        elif not is_complete:
+        else:
             # Which cores are free is not known.
             self._shares = _shares_of_processors(1) * self.size
-        now = time.perf_counter()
-        pause = _BETWEEN_LOOKS_OF_ALL if is_complete else _BETWEEN_LOOKS
-        self._next_look = now + max(pause, _RATHER_THAN_LOOK * (now - started))
-        return is_complete
+
+    def _processor_times(self) -> NDArray[np.float64]:
+        """Return how many seconds each member has had a processor; empty where that is not told."""
+        n_own = int(self._caller_works)
+        if self.n_working == 1 or len(self._clocks) < self.size - n_own:
+            return np.zeros(0)
+        others = map(time.clock_gettime, self._clocks[: self.n_working - n_own])
+        return np.array([time.thread_time()] * n_own + list(others))
+
+    def _judge(self, seconds: float, times: NDArray[np.float64]) -> None:
+        """Notice that members have to share their cores with others: then fewer work for a while.
+
+        Parameters
+        ----------
+        seconds : float
+            How long they worked, all together.
+        times : ndarray of shape (n_working,) or (0,)
+            And for how many seconds each of them had a processor.
+        """
+        if not times.size:
+            return
+        self._elapsed += seconds
+        self._sums = self._sums + times
+        if self._elapsed < _ENOUGH:
+            return
+        parts = self._sums / self._elapsed
+        self._elapsed, self._sums = 0.0, np.zeros(times.size)
+        self._has_cores = bool(parts.min() >= _ALMOST_ALL)
+        if self._has_cores:
+            _shared.patience = 0.0
+            return
+        _shared.patience = min(max(_LEAST_PATIENCE, 2 * _shared.patience), _MOST_PATIENCE)
+        _shared.most_members = max(1, min(round(parts.sum()), times.size - 1))
+        _shared.crowded_until = time.perf_counter() + _shared.patience
 
     def _take_share(self) -> None:
         """Confine the caller to its share of the processors."""
@@ -479,6 +512,7 @@ class ThreadTeam:
                 if error := self._done.get():
                     raise error
             first = int(self._caller_works)
+            before, started = self._processor_times(), time.perf_counter()
             for number in range(first, self.n_working):
                 place = self._shares[number] if self._shares else set()
                 self._tasks[number - first].put((function, place))
@@ -490,11 +524,14 @@ class ThreadTeam:
                 finally:
                     self._give_back_share()
                 if ends_together and not self.barrier[16]:
+                    self._judge(time.perf_counter() - started, self._processor_times() - before)
                     return
             errors = [
                 error for error in (self._done.get() for _ in range(self._n_running)) if error
             ]
             self._n_running = 0
+            if ends_together and not errors:
+                self._judge(time.perf_counter() - started, self._processor_times() - before)
         except BaseException:
             # An interrupt: the others must not wait for a caller whose turn has not come, nor
             # finish a long batch. Nor may they go on writing once this has been raised.

@@ -1,7 +1,6 @@
 """The engine: what does not depend on the number of threads, on gathering, or on pieces."""
 
 import itertools
-import os
 import threading
 
 import numpy as np
@@ -120,16 +119,15 @@ def test_members_that_come_and_go_do_not_show(plan, optimizer, batch_size, force
         return is_complete
 
     monkeypatch.setattr(threads, "available_cores", lambda: 3)
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
     monkeypatch.setattr(threads, "running_threads", lambda _: next(n_others))
-    monkeypatch.setattr(threads, "running_elsewhere", lambda: 0)
-    for name in ("_BETWEEN_LOOKS", "_BETWEEN_LOOKS_OF_ALL", "_RATHER_THAN_LOOK"):
-        monkeypatch.setattr(threads, name, 0)
+    monkeypatch.setattr(threads, "_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(threads, "_RATHER_THAN_LOOK", 0)
     monkeypatch.setattr(threads.ThreadTeam, "choose_size", note_size)
     other_losses, others = train(problem, 3, optimizer, **options)
     np.testing.assert_array_equal(other_losses, losses)
     np.testing.assert_array_equal(others, params)
-    assert sizes[:5] == [1, 2, 1, 3, 1]
+    assert sizes[:4] == [1, 2, 1, 3]
+    assert set(sizes[4:]) == {3}
 
 
 @pytest.mark.parametrize("n_jobs", N_JOBS)

@@ -1,15 +1,15 @@
 """The team of threads, the budget it is drawn from, and BLAS's own threads."""
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +21,6 @@ from fastmlp.training.threads import (
     available_cores,
     is_core_to_spare,
     reserve_threads,
-    running_elsewhere,
     running_threads,
     single_threaded_blas,
 )
@@ -250,10 +249,9 @@ def test_systems_without_affinity_do_without(missing, monkeypatch):
 
 @pytest.fixture
 def eight_cores(monkeypatch):
-    """Pretend that the process may use eight cores, all that there are, and nobody else does."""
+    """Pretend that the process may use eight cores."""
     monkeypatch.setattr(threads, "available_cores", lambda: 8)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(threads, "running_elsewhere", lambda: 0)
+    monkeypatch.setattr(threads, "_shared", threads._Shared())
 
 
 def test_core_to_spare(monkeypatch):
@@ -391,61 +389,123 @@ def test_systems_that_do_not_tell_which_threads_run(tmp_path, monkeypatch):
     assert running_threads() == 1
 
 
-def load(tmp_path, monkeypatch, line, n_here=3, processors=4):
-    """Pretend that the system tells this about its load."""
-    (tmp_path / "loadavg").write_text(line)
-    monkeypatch.setattr(threads, "_LOAD", str(tmp_path / "loadavg"))
-    monkeypatch.setattr(threads, "running_threads", lambda: n_here - 1)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-
-
-@pytest.mark.parametrize(("n_running", "n_elsewhere"), [(9, 6), (4, 1), (3, 0), (0, 0)])
-def test_threads_of_other_processes_are_seen(n_running, n_elsewhere, tmp_path, monkeypatch):
-    load(tmp_path, monkeypatch, f"0.31 0.22 9.18 {n_running}/822 77701\n")
-    assert running_elsewhere() == n_elsewhere
-
-
-@pytest.mark.parametrize("line", ["", "0.31 0.22 9.18 many/822 77701", "1 2 3"])
-def test_systems_that_do_not_tell_how_busy_they_are(line, tmp_path, monkeypatch):
-    load(tmp_path, monkeypatch, line)
-    assert running_elsewhere() == 0
-    monkeypatch.setattr(threads, "_LOAD", str(tmp_path / "missing"))
-    assert running_elsewhere() == 0
-
-
-def test_others_need_not_run_where_this_process_may(tmp_path, monkeypatch):
-    load(tmp_path, monkeypatch, "0.31 0.22 9.18 9/822 77701", processors=2)
-    assert running_elsewhere() == 0
-
-
-@needs_compiler
-@pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="the system does not tell")
-def test_a_process_that_runs_is_seen():
-    if len(os.sched_getaffinity(0)) < os.cpu_count():
-        pytest.skip("confined to some of the processors")
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
-        try:
-            assert wait_until(lambda: running_elsewhere() > 0)
-        finally:
-            process.kill()
-
-
 @pytest.mark.parametrize("caller_works", [True, False])
-@pytest.mark.parametrize("where", ["running_threads", "running_elsewhere"])
-def test_members_without_a_core_do_not_work(where, caller_works, eight_cores, monkeypatch):
-    n_busy, seen = iter([7, 70, 6, 7, 5, 6, 0]), []
-    monkeypatch.setattr(threads, "running_threads", lambda _: 0)
-    monkeypatch.setattr(threads, where, lambda *_: next(n_busy))
-    for name in ("_BETWEEN_LOOKS", "_BETWEEN_LOOKS_OF_ALL", "_RATHER_THAN_LOOK"):
-        monkeypatch.setattr(threads, name, 0)
+def test_members_without_a_core_do_not_work(caller_works, eight_cores, monkeypatch):
+    n_others, seen = iter([7, 70, 6, 7, 5]), []
+    monkeypatch.setattr(threads, "running_threads", lambda _: next(n_others))
+    monkeypatch.setattr(threads, "_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(threads, "_RATHER_THAN_LOOK", 0)
     with ThreadTeam(3, caller_works=caller_works) as team:
-        for n_working in (1, 1, 2, 1, 3, 2, 3):
+        for n_working in (1, 1, 2, 1, 3, 3):  # once all work it does not look again
             assert team.choose_size() == (n_working == 3)
             assert team.n_working == n_working
             team.run(seen.append)
             assert sorted(seen) == list(range(n_working))
             seen.clear()
+
+
+@pytest.fixture
+def clocks(eight_cores, monkeypatch):
+    """A clock that moves when it is told to, and those of the processor time of members."""
+    monkeypatch.setattr(threads, "running_threads", lambda _: 0)
+    times = {"now": 1000.0, **dict.fromkeys(range(8), 0.0)}
+    clock = SimpleNamespace(
+        perf_counter=lambda: times["now"],
+        thread_time=lambda: times[0],
+        clock_gettime=times.__getitem__,
+        pthread_getcpuclockid=lambda ident: next(numbers),
+    )
+    numbers = itertools.count(1)
+    monkeypatch.setattr(threads, "time", clock)
+    monkeypatch.setattr(threads, "_ENOUGH", 0.01)
+    return times
+
+
+def work(team, times, seconds, parts):
+    """Let a team work for some seconds, of which each member has a part of its core's time."""
+
+    def function(number):
+        if number == 0:
+            times["now"] += seconds
+            for member, part in enumerate(parts):
+                times[member] += part * seconds
+
+    team.run(function, ends_together=True)
+
+
+@pytest.mark.parametrize(
+    ("parts", "n_working"),
+    [
+        ([1, 0.98, 0.97], 3),
+        ([0.76, 0.8, 1], 3),
+        ([1, 1, 0.5], 2),
+        ([1, 1, 0.74], 2),
+        ([0.5, 1, 0.5], 2),
+        ([0.4, 0.6, 0.3], 1),
+        ([0, 0, 0], 1),
+    ],
+)
+def test_members_that_share_their_cores_with_others_do_not_work(parts, n_working, clocks):
+    with ThreadTeam(3) as team:
+        assert team.choose_size()
+        work(team, clocks, 0.006, parts)
+        assert team.choose_size()  # too short to say
+        work(team, clocks, 0.006, parts)
+        assert team.choose_size() == (n_working == 3)
+        assert team.n_working == n_working
+    with ThreadTeam(8) as another:  # as if it were not the first fit to find out
+        another.choose_size()
+        assert another.n_working == (8 if n_working == 3 else n_working)
+
+
+def test_after_a_while_all_members_work_again(clocks):
+    with ThreadTeam(2) as team:
+        for patience in (0.1, 0.2, 0.4, 0.8, 1.6, 1.6):
+            team.choose_size()
+            assert team.n_working == 2
+            work(team, clocks, 0.02, [1, 0.5])
+            until = clocks["now"] + patience
+            while clocks["now"] < until - 0.03:
+                assert not team.choose_size()
+                assert team.n_working == 1
+                work(team, clocks, 0.02, [1])
+            clocks["now"] = until + 1e-6
+        assert not team.choose_size()  # on trial
+        assert team.n_working == 2
+        work(team, clocks, 0.02, [1, 1])
+        assert team.choose_size()
+        work(team, clocks, 0.02, [0.5, 1])
+        clocks["now"] += 0.09
+        assert not team.choose_size()
+        clocks["now"] += 0.02
+        team.choose_size()
+        assert team.n_working == 2
+
+
+def test_systems_that_do_not_tell_the_time_of_other_threads(clocks, monkeypatch):
+    monkeypatch.delattr(threads.time, "pthread_getcpuclockid")
+    with ThreadTeam(2) as team:
+        for _ in range(3):
+            assert team.choose_size()
+            work(team, clocks, 0.02, [0.1, 0.1])
+
+
+@needs_compiler
+@pytest.mark.parametrize("caller_works", [True, False])
+def test_processor_time_of_members(caller_works):
+    if not hasattr(time, "pthread_getcpuclockid"):
+        pytest.skip("the system does not tell")
+
+    def function(number):
+        end = time.thread_time() + 0.02 * (number + 1)
+        while time.thread_time() < end:
+            pass
+
+    with ThreadTeam(2, caller_works=caller_works) as team:
+        before = team._processor_times()
+        team.run(function)
+        first, second = team._processor_times() - before
+    assert 0.02 <= first < 0.035 <= second < 0.08
 
 
 def test_more_members_than_cores_work_if_nobody_else_does(eight_cores, monkeypatch):
@@ -455,17 +515,14 @@ def test_more_members_than_cores_work_if_nobody_else_does(eight_cores, monkeypat
         assert team.n_working == 20
 
 
-@pytest.mark.parametrize(
-    ("n_others", "pause"), [(7, "_BETWEEN_LOOKS"), (0, "_BETWEEN_LOOKS_OF_ALL")]
-)
-def test_who_runs_is_not_asked_all_the_time(n_others, pause, eight_cores, monkeypatch):
+def test_who_runs_is_not_asked_all_the_time(eight_cores, monkeypatch):
     looks = []
-    monkeypatch.setattr(threads, "running_threads", lambda _: looks.append(1) or n_others)
-    monkeypatch.setattr(threads, pause, 3600)
+    monkeypatch.setattr(threads, "running_threads", lambda _: looks.append(1) or 7)
+    monkeypatch.setattr(threads, "_BETWEEN_LOOKS", 3600)
     with ThreadTeam(3) as team:
         for _ in range(5):
-            assert team.choose_size() == (not n_others)
-            assert team.n_working == (1 if n_others else 3)
+            assert not team.choose_size()
+            assert team.n_working == 1
     assert len(looks) == 1
     with ThreadTeam(1) as team:  # nor by a fit of one thread
         assert team.choose_size()
