@@ -213,7 +213,6 @@ class Engine:
             has_few_rows=fewest_rows <= ROWS_BACK_WITHOUT_BLAS and not self._may_run_samples,
         )
         self._batches_per_call = max(1, min(self.n_batches, 4))
-        self._seconds_per_call = _SECONDS_PER_CALL
         self.epochs_per_call = 1
         none, zeros = np.empty(0, np.uint32), np.zeros(0)
         nowhere = np.empty(0, np.int64)
@@ -264,6 +263,7 @@ class Engine:
                 densities = density_of_features(self._data, self._layout.units[0])
             bounds = bounds_of_parts(self._layout, n_parts, densities)
             self._team = Team(n_threads, n_parts, self._threads.barrier, bounds)
+            self._choose_size()
             # All is held: keep it until the engine is left. Had anything failed, it were released.
             self._held = stack.pop_all()
         return self
@@ -308,7 +308,7 @@ class Engine:
                     rates[first:last] if rates.size > 1 else rates, self._step, self.params,
                     self._scratch,
                 )  # fmt: skip
-                self._run_together(run_samples, arguments, losses)
+                self._run_together(run_samples, arguments, losses, last - first)
             self._count[0] += self.n_batches
         else:
             self._run_batches(order, in_order, rates, (seed << 32) + int(self._count[0]), losses)
@@ -421,10 +421,12 @@ class Engine:
         return losses
 
     def _run_together(
-        self, kernel: Callable[..., None], arguments: tuple[Any, ...], losses: Floats
+        self,
+        kernel: Callable[..., None],
+        arguments: tuple[Any, ...],
+        losses: Floats,
+        n_batches: int,
     ) -> None:
-        is_complete = self._threads.choose_size()
-        self._seconds_per_call = _SECONDS_PER_CALL if is_complete else _SECONDS_PER_CALL_OF_FEWER
         team = self._team._replace(size=self._threads.n_working)
 
         def work(thread: int) -> None:
@@ -436,7 +438,13 @@ class Engine:
             finally:
                 set_mode(before)
 
-        self._threads.run(work, ends_together=True)
+        self._threads.run(work, ends_together=True, amount=n_batches)
+        self._choose_size()
+
+    def _choose_size(self) -> None:
+        """Choose how many threads work next, and for how long until this is asked again."""
+        is_complete = self._threads.choose_size()
+        self._seconds_per_call = _SECONDS_PER_CALL if is_complete else _SECONDS_PER_CALL_OF_FEWER
 
     def _run_batches(
         self, order: NDArray[np.int64], in_order: bool, rates: Floats, noise: int, losses: Floats
@@ -489,7 +497,8 @@ class Engine:
             totals, noise, self._step, series, self.params,
         )  # fmt: skip
         started = time.perf_counter()
-        self._run_together(self._run_batches_of, arguments, losses)
+        n_batches = series.n_epochs * (last - first)
+        self._run_together(self._run_batches_of, arguments, losses, n_batches)
         return max(time.perf_counter() - started, 1e-7)
 
     def _choose_epochs_per_call(self, seconds: float) -> None:

@@ -114,6 +114,9 @@ _BETWEEN_LOOKS, _RATHER_THAN_LOOK = 0.01, 20
 _ENOUGH, _ALMOST_ALL = 0.01, 0.75
 # Seconds for which fewer work if not: at first, and at most.
 _LEAST_PATIENCE, _MOST_PATIENCE = 0.1, 1.6
+# Seconds after which it is tried whether one member alone is faster, as where what is in one core's
+# cache is slow to reach for the others: at first, and again; and for which it then works alone.
+_BEFORE_TRIAL, _BETWEEN_TRIALS, _ALONE = 0.5, 2.0, 0.5
 
 
 class _Shared:
@@ -335,9 +338,11 @@ class ThreadTeam:
         self._is_settled, self._next_look = False, 0.0
         # By which clocks of the system the processor time of each thread is told.
         self._clocks: list[int] = []
-        # Since the last judgement: seconds of work, and how many of these each member had a core.
-        self._elapsed, self._sums = 0.0, np.zeros(size)
+        # Since the last judgement: seconds of work, work done, seconds that each had a processor.
+        self._elapsed, self._amount, self._sums = 0.0, 0.0, np.zeros(size)
         self._has_cores = True
+        # Speed of all members together, if known; whether and when one is tried alone, or works so.
+        self._speed, self._is_on_trial, self._next_trial, self._alone_until = 0.0, False, 0.0, 0.0
         self._all_shares: list[set[int]] = []
         self._shares: list[set[int]] = []
         # Where the caller might run before it took its share; empty while it has not.
@@ -351,6 +356,7 @@ class ThreadTeam:
         ThreadTeam
             This team.
         """
+        self._next_trial = time.perf_counter() + _BEFORE_TRIAL
         self._all_shares = _shares_of_processors(self.size) if self.size > 1 else []
         self._shares = self._all_shares
         for number in range(int(self._caller_works), self.size):
@@ -425,7 +431,10 @@ class ThreadTeam:
             now = time.perf_counter()
             self._next_look = now + max(_BETWEEN_LOOKS, _RATHER_THAN_LOOK * (now - started))
         elif self._is_settled:
-            self._let_work(self.size)
+            if self._speed and started >= self._next_trial:
+                self._is_on_trial = True
+            is_alone = self._is_on_trial or started < self._alone_until
+            self._let_work(1 if is_alone else self.size)
         return self.n_working == self.size and self._has_cores
 
     def _let_work(self, n_members: int) -> None:
@@ -433,7 +442,7 @@ class ThreadTeam:
         if n_members == self.n_working:
             return
         self.n_working = n_members
-        self._elapsed, self._sums = 0.0, np.zeros(n_members)
+        self._elapsed, self._amount, self._sums = 0.0, 0.0, np.zeros(n_members)
         if n_members == self.size:
             self._shares = self._all_shares
         elif n_members == 1:
@@ -450,8 +459,11 @@ class ThreadTeam:
         others = map(time.clock_gettime, self._clocks[: self.n_working - n_own])
         return np.array([time.thread_time()] * n_own + list(others))
 
-    def _judge(self, seconds: float, times: NDArray[np.float64]) -> None:
-        """Notice that members have to share their cores with others: then fewer work for a while.
+    def _note(self, started: float, before: NDArray[np.float64], amount: float) -> None:
+        self._judge(time.perf_counter() - started, self._processor_times() - before, amount)
+
+    def _judge(self, seconds: float, times: NDArray[np.float64], amount: float) -> None:
+        """Notice that fewer members would be faster: then fewer work for a while.
 
         Parameters
         ----------
@@ -459,22 +471,33 @@ class ThreadTeam:
             How long they worked, all together.
         times : ndarray of shape (n_working,) or (0,)
             And for how many seconds each of them had a processor.
+        amount : float
+            How much work that was.
         """
-        if not times.size:
-            return
         self._elapsed += seconds
-        self._sums = self._sums + times
+        self._amount += amount
+        self._sums[: times.size] += times
         if self._elapsed < _ENOUGH:
             return
-        parts = self._sums / self._elapsed
-        self._elapsed, self._sums = 0.0, np.zeros(times.size)
-        self._has_cores = bool(parts.min() >= _ALMOST_ALL)
+        speed, parts = self._amount / self._elapsed, self._sums / self._elapsed
+        self._elapsed, self._amount, self._sums = 0.0, 0.0, np.zeros(self.n_working)
+        now = time.perf_counter()
+        if self.n_working == 1:
+            if self._is_on_trial:
+                is_faster = speed > self._speed
+                self._alone_until = now + _ALONE * is_faster
+                self._next_trial = self._alone_until if is_faster else now + _BETWEEN_TRIALS
+                # Of all members it is asked anew before the next trial.
+                self._speed, self._is_on_trial = 0.0, False
+            return
+        self._has_cores = not times.size or bool(parts.min() >= _ALMOST_ALL)
         if self._has_cores:
             _shared.patience = 0.0
-            return
-        _shared.patience = min(max(_LEAST_PATIENCE, 2 * _shared.patience), _MOST_PATIENCE)
-        _shared.most_members = max(1, min(round(parts.sum()), times.size - 1))
-        _shared.crowded_until = time.perf_counter() + _shared.patience
+            self._speed = speed if self.n_working == self.size else 0.0
+        else:
+            _shared.patience = min(max(_LEAST_PATIENCE, 2 * _shared.patience), _MOST_PATIENCE)
+            _shared.most_members = max(1, min(round(parts.sum()), times.size - 1))
+            _shared.crowded_until = now + _shared.patience
 
     def _take_share(self) -> None:
         """Confine the caller to its share of the processors."""
@@ -488,7 +511,13 @@ class ThreadTeam:
             _move_to(self._before)
             self._before = set()
 
-    def run(self, function: Callable[[int], None], *, ends_together: bool = False) -> None:
+    def run(
+        self,
+        function: Callable[[int], None],
+        *,
+        ends_together: bool = False,
+        amount: float = 0.0,
+    ) -> None:
         """Call ``function(number)`` in every thread and wait until all have returned.
 
         Parameters
@@ -498,7 +527,10 @@ class ThreadTeam:
         ends_together : bool, default=False
             Whether the threads meet at the barrier when all is done. Once the caller has passed
             it, the others, who have nothing left to do but to come back to Python, are not waited
-            for: that takes longer than a short epoch.
+            for: that takes longer than a short epoch. How long it took decides on how many work
+            on what follows.
+        amount : float, default=0.0
+            How much work it is, in any unit.
 
         Raises
         ------
@@ -524,14 +556,14 @@ class ThreadTeam:
                 finally:
                     self._give_back_share()
                 if ends_together and not self.barrier[16]:
-                    self._judge(time.perf_counter() - started, self._processor_times() - before)
+                    self._note(started, before, amount)
                     return
             errors = [
                 error for error in (self._done.get() for _ in range(self._n_running)) if error
             ]
             self._n_running = 0
             if ends_together and not errors:
-                self._judge(time.perf_counter() - started, self._processor_times() - before)
+                self._note(started, before, amount)
         except BaseException:
             # An interrupt: the others must not wait for a caller whose turn has not come, nor
             # finish a long batch. Nor may they go on writing once this has been raised.

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import multiprocessing
 import os
 import signal
@@ -421,7 +422,7 @@ def clocks(eight_cores, monkeypatch):
     return times
 
 
-def work(team, times, seconds, parts):
+def work(team, times, seconds, parts, amount=1.0):
     """Let a team work for some seconds, of which each member has a part of its core's time."""
 
     def function(number):
@@ -430,7 +431,7 @@ def work(team, times, seconds, parts):
             for member, part in enumerate(parts):
                 times[member] += part * seconds
 
-    team.run(function, ends_together=True)
+    team.run(function, ends_together=True, amount=amount)
 
 
 @pytest.mark.parametrize(
@@ -458,7 +459,8 @@ def test_members_that_share_their_cores_with_others_do_not_work(parts, n_working
         assert another.n_working == (8 if n_working == 3 else n_working)
 
 
-def test_after_a_while_all_members_work_again(clocks):
+def test_after_a_while_all_members_work_again(clocks, monkeypatch):
+    monkeypatch.setattr(threads, "_BEFORE_TRIAL", math.inf)
     with ThreadTeam(2) as team:
         for patience in (0.1, 0.2, 0.4, 0.8, 1.6, 1.6):
             team.choose_size()
@@ -480,6 +482,27 @@ def test_after_a_while_all_members_work_again(clocks):
         clocks["now"] += 0.02
         team.choose_size()
         assert team.n_working == 2
+
+
+@pytest.mark.parametrize(("speed", "is_faster"), [(0.9, False), (1.1, True)])
+def test_one_member_alone_is_tried(speed, is_faster, clocks):
+    def sizes(seconds):
+        """Work for some seconds; return how many members did, for how many pieces each."""
+        found = []
+        until = clocks["now"] + seconds
+        while clocks["now"] < until:
+            team.choose_size()
+            found.append(team.n_working)
+            work(team, clocks, 0.02, [1, 1], speed if team.n_working == 1 else 1.0)
+        return [(size, len(list(pieces))) for size, pieces in itertools.groupby(found)]
+
+    with ThreadTeam(2) as team:
+        members, pieces = np.array(sizes(6)).T
+    np.testing.assert_array_equal(members, [2, 1] * (len(members) // 2) + [2] * (len(members) % 2))
+    # Half a second goes before. Then one works alone for another, and all for a piece to compare
+    # the next trial with; or a piece is tried every two seconds.
+    expected = [25, 26, 1, 26, 1] if is_faster else [25, 1, 100, 1, 100]
+    np.testing.assert_allclose(pieces[:5], expected, atol=1)
 
 
 def test_systems_that_do_not_tell_the_time_of_other_threads(clocks, monkeypatch):

@@ -371,8 +371,8 @@ def test_where_somebody_is_to_be_asked_epochs_come_one_by_one(option, monkeypatc
 def test_an_interrupt_after_a_call_loses_none_of_its_epochs(monkeypatch):
     problem, run_together = make_problem(), Engine._run_together
 
-    def interrupted(self, kernel, arguments, losses):
-        run_together(self, kernel, arguments, losses)
+    def interrupted(self, *arguments):
+        run_together(self, *arguments)
         if self.epochs_per_call == 5:
             raise KeyboardInterrupt
 
