@@ -1,4 +1,4 @@
-"""Whole fits with default parameters on scikit-learn's small data sets, up to convergence."""
+"""Whole fits on scikit-learn's small data sets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastmlp.datasets import load_dataset
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("name", ["digits", "breast_cancer", "diabetes"])
 def bench_fit(benchmark: Any, name: str, solver: str, dtype: str, library: str) -> None:
-    """Fit a new estimator to standardised data."""
+    """Fit a new estimator with default parameters to standardised data, up to convergence."""
     data = load_dataset(name)
     X, y = scale(data.X).astype(dtype), data.y
     kind = "MLPRegressor" if data.task == "regression" else "MLPClassifier"
@@ -47,7 +47,8 @@ def n_busy_processes(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.mark.parametrize("n_jobs", [1, -1])
 def bench_fit_beside_others(benchmark: Any, n_jobs: int, n_busy_processes: int) -> None:
     """Fit 300 epochs of the digits with one thread or all, while other processes are at work."""
-    X, y = load_dataset("digits").X.astype("float32"), load_dataset("digits").y
+    data = load_dataset("digits")
+    X, y = data.X.astype("float32"), data.y
     model = MLPClassifier(max_iter=300, tol=0, n_iter_no_change=300, random_state=0, n_jobs=n_jobs)
     benchmark.group = f"fit beside {n_busy_processes} busy processes"
     benchmark.pedantic(lambda: model.fit(X, y), rounds=5, warmup_rounds=1)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset
-from fastmlp.training.threads import running_threads
+from fastmlp.training.cores import running_threads
 
 __all__ = ["Comparison", "Run", "compare_with_sklearn"]
 

@@ -25,9 +25,9 @@ GRAIN = 16
 # Whether there is an instruction that leaves the core to its other hardware thread for some dozens
 # of cycles. On ARM, what should do so does nothing.
 _HAS_PAUSE = platform.machine() in ("x86_64", "AMD64")
-# Some 50 microseconds, longer than members that all run wait for each other. Then the system may
-# run another thread: more threads than free cores must not spin. Who yields at once, and to a
-# thread of another process that never does, waits a time slice at every barrier.
+# Some 50 to 150 microseconds, longer than members that all run wait for each other. Then the
+# system may run another thread: more threads than free cores must not spin. Who yields at once, and
+# to a thread of another process that never does, waits a time slice at every barrier.
 _SPINS_BEFORE_YIELD = 3_000 if _HAS_PAUSE else 30_000
 _yield_processor = types.ExternalFunction(
     "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()

@@ -39,8 +39,8 @@ from fastmlp.training.plan import (
     threads_per_sample,
 )
 from fastmlp.training.shuffling import Shuffle
+from fastmlp.training.team import ThreadTeam
 from fastmlp.training.threads import (
-    ThreadTeam,
     is_core_to_spare,
     parts_of_work,
     reserve_threads,
@@ -425,7 +425,7 @@ class Engine:
         kernel: Callable[..., None],
         arguments: tuple[Any, ...],
         losses: Floats,
-        n_batches: int,
+        n_samples: int,
     ) -> None:
         team = self._team._replace(size=self._threads.n_working)
 
@@ -438,7 +438,7 @@ class Engine:
             finally:
                 set_mode(before)
 
-        self._threads.run(work, ends_together=True, amount=n_batches)
+        self._threads.run(work, ends_together=True, amount=n_samples)
         self._choose_size()
 
     def _choose_size(self) -> None:
@@ -497,8 +497,9 @@ class Engine:
             totals, noise, self._step, series, self.params,
         )  # fmt: skip
         started = time.perf_counter()
-        n_batches = series.n_epochs * (last - first)
-        self._run_together(self._run_batches_of, arguments, losses, n_batches)
+        n_samples = min(last * self._batch_size, self.n_samples) - first * self._batch_size
+        n_samples *= series.n_epochs
+        self._run_together(self._run_batches_of, arguments, losses, n_samples)
         return max(time.perf_counter() - started, 1e-7)
 
     def _choose_epochs_per_call(self, seconds: float) -> None:

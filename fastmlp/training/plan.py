@@ -218,7 +218,8 @@ def bounds_of_parts(
         starts = np.append(np.arange(0, n_units, GRAIN if layer else _FEATURES), n_units)
         before = np.append(0.0, np.cumsum(costs))[starts]
         wanted = before[-1] * np.arange(n_parts + 1) / n_parts
-        bounds[layer] = starts[np.abs(before - wanted[:, np.newaxis]).argmin(axis=1)]
+        # The nearest.
+        bounds[layer] = starts[np.searchsorted((before[1:] + before[:-1]) / 2, wanted)]
     return bounds.reshape(-1)
 
 
@@ -251,8 +252,9 @@ def make_workspaces(
 ) -> list[Workspace]:
     """Allocate the buffers of each thread.
 
-    Threads that work on shards write to nothing but their own. In memory of which each has a part,
-    the processor would fetch one thread's rows behind those of another, and take them from it.
+    Threads that work on shards have all that they write to for themselves, but for the gradients.
+    In memory of which each has some rows, the processor, which reads ahead, would take the first
+    of one thread's rows from it for another.
 
     Parameters
     ----------
@@ -274,8 +276,8 @@ def make_workspaces(
     Returns
     -------
     list of Workspace
-        Uninitialised buffers, but for the weights, which are 1. The gradients are shared by all,
-        and where there is one shard, so is everything but the rooms.
+        Uninitialised buffers, but for the weights, which are 1. The gradients are shared by all;
+        where threads share layers, or one works on the only shard, so is everything but the rooms.
     """
     is_divided = plan.shares_layers and n_parts > 1
     capacity = plan.capacity + _ROWS_BETWEEN_PARTS * is_divided

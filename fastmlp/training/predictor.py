@@ -17,7 +17,8 @@ from fastmlp.training.data import kernel_data, n_samples_of
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.plan import is_worth_own_products, piece_rows
-from fastmlp.training.threads import ThreadTeam, reserve_threads, single_threaded_blas
+from fastmlp.training.team import ThreadTeam
+from fastmlp.training.threads import reserve_threads, single_threaded_blas
 
 __all__ = ["Predictor"]
 

@@ -10,9 +10,10 @@ from scipy import sparse
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.team import GRAIN
 from fastmlp.training import engine as engine_module
-from fastmlp.training import threads
+from fastmlp.training import team_size
 from fastmlp.training.engine import OptimizerState
 from fastmlp.training.plan import Plan, bounds_of_parts, make_plan
+from fastmlp.training.team import ThreadTeam
 from tests.kernels.compiled import FLOATS, N_JOBS
 from tests.kernels.networks import make_problem
 
@@ -111,23 +112,45 @@ def test_members_that_come_and_go_do_not_show(plan, optimizer, batch_size, force
     problem, options = variants(np.float64)[0][0], {"batch_size": batch_size, "n_epochs": 6}
     losses, params = train(problem, 3, optimizer, **options)
     sizes, n_others = [], itertools.cycle([2, 1, 2, 0])
-    choose_size = threads.ThreadTeam.choose_size
+    choose_size = ThreadTeam.choose_size
 
     def note_size(team):
         is_complete = choose_size(team)
         sizes.append(team.n_working)
         return is_complete
 
-    monkeypatch.setattr(threads, "available_cores", lambda: 3)
-    monkeypatch.setattr(threads, "running_threads", lambda _: next(n_others))
-    monkeypatch.setattr(threads, "_BETWEEN_LOOKS", 0)
-    monkeypatch.setattr(threads, "_RATHER_THAN_LOOK", 0)
-    monkeypatch.setattr(threads.ThreadTeam, "choose_size", note_size)
+    monkeypatch.setattr(team_size, "available_cores", lambda: 3)
+    monkeypatch.setattr(team_size, "running_threads", lambda _: next(n_others))
+    monkeypatch.setattr(team_size, "_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(team_size, "_RATHER_THAN_LOOK", 0)
+    monkeypatch.setattr(ThreadTeam, "choose_size", note_size)
     other_losses, others = train(problem, 3, optimizer, **options)
     np.testing.assert_array_equal(other_losses, losses)
     np.testing.assert_array_equal(others, params)
     assert sizes[:4] == [1, 2, 1, 3]
     assert set(sizes[4:]) == {3}
+
+
+@pytest.mark.skipif(len(N_JOBS) == 1, reason="threads meet in compiled code only")
+@pytest.mark.parametrize("plan", [*SHARES_SAMPLES[1:], SHARES_PARAMETERS])
+def test_sizes_that_are_measured_do_not_show(plan, force_plan, monkeypatch):
+    force_plan(plan)
+    problem, options = variants(np.float64)[0][0], {"batch_size": 7, "n_epochs": 40}
+    losses, params = train(problem, 2, "adam", **options)
+    sizes, choose_size = [], ThreadTeam.choose_size
+
+    def note_size(team):
+        choose_size(team)
+        sizes.append(team.n_working)
+
+    for name in ("_ENOUGH", "_BEFORE_TRIAL", "_BETWEEN_TRIALS", "_RATHER_THAN_TRY"):
+        monkeypatch.setattr(team_size, name, 0)
+    monkeypatch.setattr(team_size, "_ALMOST_ALL", 0)
+    monkeypatch.setattr(ThreadTeam, "choose_size", note_size)
+    other_losses, others = train(problem, 2, "adam", **options)
+    np.testing.assert_array_equal(other_losses, losses)
+    np.testing.assert_array_equal(others, params)
+    assert set(sizes) == {1, 2}
 
 
 @pytest.mark.parametrize("n_jobs", N_JOBS)
@@ -143,12 +166,13 @@ def test_all_plans_agree(options, n_jobs, force_plan):
             np.testing.assert_allclose(params, results[0][1], rtol=1e-10, atol=1e-11)
 
 
-def test_parts_own_whole_lines_and_equal_work():
+def test_parts_own_whole_lines_of_units_and_equal_work():
     layout = make_problem((100, 20, 512), n_features=784).layout
     for n_parts in (1, 2, 3, 8):
         bounds = bounds_of_parts(layout, n_parts).reshape(5, n_parts + 1)
         np.testing.assert_array_equal(bounds[:, 0], 0)
         np.testing.assert_array_equal(bounds[:, -1], layout.units)
+        assert (bounds[0] % 4 == 0).all()
         assert ((bounds[1:] % GRAIN == 0) | (bounds[1:] == bounds[1:, -1:])).all()
         sizes = np.diff(bounds)
         assert (sizes >= 0).all()
