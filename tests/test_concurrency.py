@@ -306,12 +306,12 @@ import warnings
 import numpy as np
 import threadpoolctl
 from fastmlp import MLPRegressor
-from fastmlp.training import engine, predictor, threads
+from fastmlp.training import engine, predictor, team, threads
 
 threads.available_cores = lambda: 8
 seen = set()
 
-class NotedTeam(threads.ThreadTeam):
+class NotedTeam(team.ThreadTeam):
     def run(self, *arguments, **options):
         seen.add(self.size)
         if options:  # a fit: predictions that do not use BLAS leave it alone
