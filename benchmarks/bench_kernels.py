@@ -22,7 +22,9 @@ from fastmlp.kernels.dense import bias_gradient, dense_forward, input_gradient, 
 from fastmlp.kernels.losses import LOSSES, loss_and_delta
 from fastmlp.kernels.optimizers import OPTIMIZERS, update
 from fastmlp.kernels.products import product, room_size
+from fastmlp.kernels.team import wait_for_all
 from fastmlp.training.memory import aligned_empty
+from fastmlp.training.team import ThreadTeam
 
 SIZE = 16_384  # elements
 N_ROWS, FAN_IN, FAN_OUT, N_OUTPUTS = 128, 256, 128, 10
@@ -191,3 +193,18 @@ def bench_bias_gradient(benchmark: Any, dtype: str) -> None:
     zero, one = biases.dtype.type(0), biases.dtype.type(1)
     arguments = (N_ROWS, FAN_OUT, FAN_OUT, one, outputs, zero, biases)
     _run(benchmark, f"biases of {N_ROWS} x {FAN_OUT}", bias_gradient, lambda: arguments)
+
+
+@numba.njit(nogil=True)
+def _meet(barrier: Any, times: int) -> None:
+    for _ in range(times):
+        wait_for_all(2, barrier)
+
+
+def bench_barrier(benchmark: Any) -> None:
+    """Let two threads meet a thousand times: how far their cores are from each other."""
+    benchmark.group = "a thousand meetings of two threads"
+    with ThreadTeam(2) as team:
+        benchmark.pedantic(
+            lambda: team.run(lambda _: _meet(team.barrier, 1000)), rounds=ROUNDS, warmup_rounds=1
+        )

@@ -277,7 +277,7 @@ def make_workspaces(
     -------
     list of Workspace
         Uninitialised buffers, but for the weights, which are 1. The gradients are shared by all;
-        where threads share layers, or one works on the only shard, so is everything but the rooms.
+        where there is one shard (layers or single samples are shared), so is all but the rooms.
     """
     is_divided = plan.shares_layers and n_parts > 1
     capacity = plan.capacity + _ROWS_BETWEEN_PARTS * is_divided
