@@ -52,20 +52,24 @@ _MOST_TURNED = 16 * 1024
 _SAMPLED = 8
 # Multiply-adds of the largest product below which none of a network's is worth the compilation.
 LITTLE_WORK = 100_000
-# Multiply-adds, and rows of A in memory, below which BLAS has won before anybody has looked.
-_LEAST_WORK, FEW_ROWS = (100_000, 16) if REGISTER == 64 else (5_000, 8)
+# Multiply-adds, if B is not or is transposed, and rows of A in memory, below which BLAS has won
+# before anybody has looked.
+_LEAST_WORK, _LEAST_TRANSPOSED, FEW_ROWS = (
+    (100_000, 5_000, 16) if REGISTER == 64 else (5_000, 5_000, 8)
+)
 # Multiply-adds up to which OpenBLAS, for AVX-512, packs nothing, if B is not transposed; and from
 # which on it is worth while.
 _SMALL_PRODUCT, _LARGE_PRODUCT = (1_000_000, 100_000_000) if REGISTER == 64 else (0, 20_000_000)
 # Multiply-adds below which `product` leaves no A of FEW_ROWS or more to BLAS, if neither matrix is
 # transposed and there are more than _LEAST_WORK; `dense_forward` does not leave it fewer rows.
 OWN_WORK = 0 if REGISTER == 64 else _LARGE_PRODUCT
-# What it costs to multiply by an element that may be 0; and so much work or more that it is
-# another price. With AVX-512 measured when to find the others took longer than it does now.
-_PRICE, _PRICE_IF_LARGE = (0.95, 1.05) if REGISTER == 64 else (1.15, 0.95)
-_OTHER_PRICE = _SMALL_PRODUCT if PER_CYCLE == 1 else _LARGE_PRODUCT
-# What it costs to turn an element, in cycles, in registers of 16 elements, or other ones.
-_TURNING = (0.6, 1.2) if REGISTER == 64 else (0.3, 0.3)
+# Rows of C from which on it is worth while to transpose a B whose rows fill no register.
+_MANY_SHORT_ROWS = 128 if REGISTER == 64 else np.iinfo(np.int64).max
+# What it costs to multiply by an element that may be 0, also if there is large work.
+_PRICE, _PRICE_IF_LARGE = (1.05, 1.05) if REGISTER == 64 else (1.15, 0.95)
+# Cycles that skipping takes besides: for each element that is not 0; for a row of a slab, to find
+# these and to have guessed wrong where they end; and to turn an element.
+_OF_NONZERO, _OF_ROW, _OF_TURNING = (1.2, 40, 0.25) if REGISTER == 64 else (1.5, 16, 0.3)
 # Bytes from one row of B to the next from which on they compete for few lines of the cache; and
 # rows of C for which it is worth while to bring those of B together in any case.
 _FAR_APART, _MANY_ROWS = 2048, 64
@@ -117,15 +121,13 @@ def product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, l
     What is infinite or nan in B need not show in C where it meets a zero of A.
     """
     work = m * n * k
-    lanes = REGISTER // c.itemsize
-    if work < _LEAST_WORK or (k if trans_a else m) < FEW_ROWS or (trans_b and k < lanes):
+    if work < (_LEAST_TRANSPOSED if trans_b else _LEAST_WORK) or (k if trans_a else m) < FEW_ROWS:
+        return 0
+    if trans_b and k < REGISTER // c.itemsize and m < _MANY_SHORT_ROWS:
         return 0
     is_small = work <= _SMALL_PRODUCT and not trans_b
-    is_middling = not is_small and work < _LARGE_PRODUCT
-    if REGISTER == 64:
-        # If most lanes of all registers are in use.
-        is_middling = is_middling and 4 * n >= 3 * ((n + lanes - 1) // lanes * lanes)
-    price = _PRICE_IF_LARGE if work >= _OTHER_PRICE else _PRICE
+    is_middling = not is_small and work < _LARGE_PRODUCT and n > 1
+    price = _PRICE_IF_LARGE if work >= _LARGE_PRODUCT else _PRICE
     if _are_zeros_worth_it(trans_a, m, n, k, a, lda, room.size, price):
         _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, ldc, room)
         return 1
@@ -257,9 +259,7 @@ def _are_zeros_worth_it(trans_a, m, n, k, a, lda, room_size, price):
     """Estimate how much of A is not 0, and whether that is little enough to skip the rest.
 
     For each element of A, not skipping costs a price per register of C. Skipping costs 1 for each
-    that is not 0, and as was measured: 6 for each register that is packed; in cycles, 1.5 for what
-    else is done for such an element, 16 for a row of a slab, to find them included, and what it
-    takes to turn an element of A.
+    that is not 0, and as was measured, 6 for each register that is packed and some cycles.
     """
     height, width, depth = _division(trans_a, m, n, k, room_size, a.itemsize)
     n_registers = width // (REGISTER // a.itemsize)
@@ -271,9 +271,9 @@ def _are_zeros_worth_it(trans_a, m, n, k, a, lda, room_size, price):
         for j in range(n_columns):
             n_nonzeros += row[j] != 0
     density = n_nonzeros / n_sampled
-    cycles = 1.5 * density + 16 / depth
+    cycles = _OF_NONZERO * density + _OF_ROW / depth
     if trans_a:
-        cycles += _TURNING[0] if a.itemsize * 16 <= REGISTER else _TURNING[1]
+        cycles += _OF_TURNING
     cost = density * n_registers + 6 * n_registers / height + PER_CYCLE * cycles
     return cost < price * n_registers
 

@@ -21,7 +21,7 @@ from tests.kernels.test_blas import stored
 # masks.
 SHAPES = [(50, 60, 70), (40, 300, 131), (301, 100, 35), (1025, 120, 70)]
 # More than BLAS has kernels of its own for, and less than it takes to make it worth while.
-MIDDLING = [(60, 160, 130), (40, 300, 131), (301, 100, 35)]
+MIDDLING = [(60, 160, 130), (40, 300, 131), (301, 100, 35), (500, 10, 301), (600, 2, 900)]
 CANARY = 16
 
 
@@ -118,6 +118,12 @@ def test_small_matrices(shape, trans_a, trans_b, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", [(16, 40, 16), (131, 50, 33)])
+def test_small_matrices_to_transpose(shape, dtype):
+    assert_products(shape, (0.2, 1.0), False, True, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("trans_a", [False, True])
 @pytest.mark.parametrize("trans_b", [False, True])
 def test_last_pieces_of_one_row(trans_a, trans_b, dtype):
@@ -143,7 +149,7 @@ def test_what_is_left_to_blas(trans_a):
     # Too much work, too little, too few rows of A in memory.
     cases = [((480, 480, 480), 1.0), ((16, 16, 16), 0.1), ((3, 300, 300), 0.1)]
     if REGISTER == 64:
-        # Few columns; and what BLAS has kernels for.
+        # A single column; and what BLAS has kernels for.
         cases += [((900, 1, 900), 1.0), ((100, 64, 100), 1.0)]
     for shape, density in cases:
         shape = shape[::-1] if trans_a else shape
@@ -155,13 +161,13 @@ def test_what_is_left_to_blas(trans_a):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_few_rows_to_transpose_are_left_to_blas(dtype):
-    few = REGISTER // np.dtype(dtype).itemsize - 1
-    for depth, expected in [(few, False), (few + 1, True)]:
-        A, B, C = matrices(300, 500, depth, 1.0, dtype)
+    few, many = REGISTER // np.dtype(dtype).itemsize - 1, REGISTER == 64
+    for m, depth, expected in [(120, few, False), (120, few + 1, True), (300, few, many)]:
+        A, B, C = matrices(m, 500, depth, 1.0, dtype)
         done, got = multiply(False, True, 1, A, B, 0, C.copy())
         assert done == expected
-        if not done:
-            np.testing.assert_array_equal(got, C)
+        tolerance = 100 * np.finfo(dtype).eps
+        np.testing.assert_allclose(got, A @ B if done else C, tolerance, tolerance)
 
 
 # --------------------------------------------------------------------------------------
