@@ -65,6 +65,8 @@ SOLVERS = ("adagrad", "adam", "adamw", "lbfgs", "nadam", "rmsprop", "sgd")
 HYPERPARAMETERS = tuple(
     sorted({name for row in OPTIMIZERS.values() for name in row.hyperparameters})
 )
+# Rows of a batch, if there are as many and ``batch_size="auto"``.
+_AUTO = 200
 HIDDEN_ACTIVATIONS = tuple(name for name, row in ACTIVATIONS.items() if row.is_hidden)
 
 
@@ -340,7 +342,8 @@ class BaseMLP(
 
         Weights may be finite, and so large that nothing can be predicted with them.
         """
-        look = look_at(self._layout, self._params, samples.X, samples.targets)
+        batch_size = _AUTO if self.batch_size == "auto" else int(self.batch_size)
+        look = look_at(self._layout, self._params, samples.X, samples.targets, batch_size)
         if not np.isfinite(look.outputs).all():
             raise DivergenceError
         return look
@@ -536,7 +539,7 @@ class BaseMLP(
 
     def _batch_size(self, n_samples: int) -> int:
         if self.batch_size == "auto":
-            return min(200, n_samples)
+            return min(_AUTO, n_samples)
         if int(self.batch_size) > n_samples:
             warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"

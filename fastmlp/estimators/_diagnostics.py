@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fastmlp.estimators._warnings import warn
 from fastmlp.training.layer_values import layer_values_of_pieces
 from fastmlp.training.network import NetworkLayout
+from fastmlp.training.plan import piece_rows
 from fastmlp.training.threads import single_threaded_blas
 
 __all__ = [
@@ -26,7 +27,7 @@ Floats = NDArray[Any]
 
 # Rows that are looked at, at most.
 _MAX_ROWS = 256
-# Bytes that may be taken for some of these rows at a time.
+# Bytes that may be taken for some of these rows at a time in any case.
 _PIECE_BYTES, _PIECE_ROWS = 32 * 1024, 16
 # Fewer rows may all lie on one side of a unit, and fewer epochs are not meant to end in a model.
 _MIN_ROWS, _MIN_EPOCHS = 10, 5
@@ -87,7 +88,9 @@ class Look(NamedTuple):
     outputs: Floats
 
 
-def look_at(layout: NetworkLayout, params: Floats, X: Any, targets: Floats) -> Look:
+def look_at(
+    layout: NetworkLayout, params: Floats, X: Any, targets: Floats, batch_size: int = 1
+) -> Look:
     """Run a few samples through a network.
 
     Parameters
@@ -100,6 +103,8 @@ def look_at(layout: NetworkLayout, params: Floats, X: Any, targets: Floats) -> L
         The training samples, in kernel form.
     targets : ndarray of shape (n_samples, n_targets)
         What they were trained towards.
+    batch_size : int, default=1
+        How many of them training had room for, at least.
 
     Returns
     -------
@@ -114,8 +119,9 @@ def look_at(layout: NetworkLayout, params: Floats, X: Any, targets: Floats) -> L
     # A function of the user's may have the name of a built-in one.
     limits = _LIMITS.get(name) if isinstance(name, str) else None
     n_at_limits, maxima, outputs = 0, [], []
-    # A few at a time: this is when a fit takes no memory for batches, and it should not take more.
-    step = max(_PIECE_BYTES // (sum(layout.units) * params.itemsize), _PIECE_ROWS)
+    # No more at a time than training took: this is when a fit has no memory for batches any more.
+    fitting = _PIECE_BYTES // (sum(layout.units) * params.itemsize)
+    step = max(fitting, _PIECE_ROWS, min(batch_size, piece_rows(layout, params.dtype)))
     pieces = (X[rows[begin : begin + step]] for begin in range(0, n_rows, step))
     with single_threaded_blas(), np.errstate(all="ignore"):
         for *hidden, some_outputs in layer_values_of_pieces(layout, params, pieces):
