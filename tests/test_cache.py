@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import _jit
-from fastmlp._jit import CacheWarning, cache_directories, entry_point
+from fastmlp import _disk_cache, _jit
+from fastmlp._disk_cache import CacheWarning, cache_directories
+from fastmlp._jit import entry_point
 
 pytestmark = pytest.mark.skipif(
     bool(numba.config.DISABLE_JIT), reason="without compilation there is nothing to keep"
@@ -202,8 +203,8 @@ def package_copy(tmp_path):
 
 
 def test_every_kernel_file_counts(package_copy, monkeypatch):
-    monkeypatch.setattr(_jit, "_PACKAGE", package_copy)
-    digest = _jit._fingerprint.__wrapped__
+    monkeypatch.setattr(_disk_cache, "_PACKAGE", package_copy)
+    digest = _disk_cache._fingerprint.__wrapped__
     sources = sorted((package_copy / "kernels").rglob("*.py"))
     assert {"epoch.py", "activations.py", "__init__.py"} <= {path.name for path in sources}
     seen = {digest()}
@@ -400,7 +401,7 @@ def test_file_of_another_user_is_not_loaded(directory):
 def test_next_directory_is_taken(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     places = [tmp_path / "file" / "inside", tmp_path / "good"]
-    monkeypatch.setattr(_jit, "cache_directories", lambda: iter(places))
+    monkeypatch.setattr(_disk_cache, "cache_directories", lambda: iter(places))
     with warnings.catch_warnings():
         warnings.simplefilter("error", CacheWarning)
         assert call() == (6.0, True)
@@ -475,9 +476,9 @@ def test_read_only_install_keeps_it_in_the_users_directory(package_copy, tmp_pat
 @pytest.fixture
 def warns_anew():
     """Forget that a warning was given."""
-    _jit._warn_once.cache_clear()
+    _disk_cache._warn_once.cache_clear()
     yield
-    _jit._warn_once.cache_clear()
+    _disk_cache._warn_once.cache_clear()
 
 
 @pytest.mark.parametrize("step", ["mkstemp", "write", "replace"])
@@ -540,7 +541,7 @@ print(len(caught), caught[0].category.__name__)
 def test_what_other_versions_left_is_removed_when_it_is_old(directory, monkeypatch, tmp_path):
     call()
     (current,) = directory.iterdir()
-    fingerprint, digest = _jit._fingerprint()[:8], 40 * "0"
+    fingerprint, digest = _disk_cache._fingerprint()[:8], 40 * "0"
     # Name, days since it was written, since it was read, and whether it is to stay.
     files = {
         f"triple-{fingerprint}-{digest}.bin": (400, 400, True),
@@ -566,14 +567,14 @@ def test_what_other_versions_left_is_removed_when_it_is_old(directory, monkeypat
     os.utime(link, (0, 0), follow_symlinks=False)
 
     before = sorted(directory.iterdir())
-    _jit._prune.cache_clear()
+    _disk_cache._prune.cache_clear()
     assert call() == (6.0, False)
     assert sorted(directory.iterdir()) == before  # nothing is removed by what only reads
     # A file that cannot be removed is no error.
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", lambda path: (_ for _ in ()).throw(PermissionError(path)))
         assert call(2) == (6, True)
-    _jit._prune.cache_clear()
+    _disk_cache._prune.cache_clear()
     assert call(np.float32(2)) == (6.0, True)
     left = {path.name for path in directory.iterdir()}
     assert {name for name, (*_, stays) in files.items() if stays} <= left
@@ -593,10 +594,10 @@ def test_code_for_another_processor_is_not_loaded(tmp_path):
 
 
 def test_every_version_counts(monkeypatch):
-    digest = _jit._fingerprint.__wrapped__
+    digest = _disk_cache._fingerprint.__wrapped__
     seen = {digest()}
     for module, name in (
-        (numba, "__version__"), (_jit.llvmlite, "__version__"), (np, "__version__"),
+        (numba, "__version__"), (_disk_cache.llvmlite, "__version__"), (np, "__version__"),
         (sys, "version"), (numba.config, "BOUNDSCHECK"),
     ):  # fmt: skip
         with monkeypatch.context() as patch:

@@ -37,7 +37,7 @@ import os
 import sys
 import time
 import numpy as np
-from fastmlp import _elsewhere, _jit
+from fastmlp import _disk_cache, _elsewhere
 from fastmlp._linking import compile_ahead
 sys.path.insert(0, {folder!r})
 import made
@@ -115,7 +115,7 @@ def test_cache_that_cannot_be_looked_into_is_a_warning(tmp_path):
 
 
 def test_what_would_be_kept_under_another_name_is_not_compiled_elsewhere(tmp_path):
-    before = "_jit._fingerprint = lambda: 64 * 'x'"
+    before = "_disk_cache._fingerprint = lambda: 64 * 'x'"
     assert count(tmp_path, before) == ["1", "3 True", "False", "0 1", "0 1", "1"]
 
 

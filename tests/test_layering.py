@@ -17,6 +17,7 @@ OPTIONAL = {
 PACKAGE = Path(fastmlp.__file__).parent
 FLOORS = [
     "fastmlp._elsewhere",
+    "fastmlp._disk_cache",
     "fastmlp._lowering",
     "fastmlp._jit",
     "fastmlp._linking",
@@ -29,8 +30,9 @@ FLOORS = [
 # What a floor may import from outside fastmlp and the standard library; the floors above: anything.
 OUTSIDE = {
     "fastmlp._elsewhere": set(),
+    "fastmlp._disk_cache": {"numpy", "numba", "llvmlite"},
     "fastmlp._lowering": {"numba"},
-    "fastmlp._jit": {"numpy", "numba", "llvmlite"},
+    "fastmlp._jit": {"numpy", "numba"},
     "fastmlp._linking": {"numpy", "numba", "llvmlite"},
     "fastmlp.kernels": {"numpy", "numba", "llvmlite"},
     "fastmlp.training": {"numpy", "scipy", "numba", "joblib", "threadpoolctl"},
