@@ -55,7 +55,7 @@ Floats = NDArray[Any]
 _SECONDS_PER_CALL = 0.05
 _SECONDS_PER_CALL_OF_FEWER = 0.01
 # Then a return to Python is a small part of each.
-_MOST_EPOCHS_PER_CALL = 16
+_MOST_EPOCHS_PER_CALL = 64
 # Weights that run_samples passes over in about that time.
 _WORK_PER_CALL = 10**8
 
