@@ -63,8 +63,9 @@ _SMALL_PRODUCT, _LARGE_PRODUCT = (1_000_000, 100_000_000) if REGISTER == 64 else
 # Multiply-adds below which `product` leaves no A of FEW_ROWS or more to BLAS, if neither matrix is
 # transposed and there are more than _LEAST_WORK; `dense_forward` does not leave it fewer rows.
 OWN_WORK = 0 if REGISTER == 64 else _LARGE_PRODUCT
-# Rows of C from which on it is worth while to transpose a B whose rows fill no register.
-_MANY_SHORT_ROWS = 128 if REGISTER == 64 else np.iinfo(np.int64).max
+# Columns of C that BLAS has better ways for; and rows of C from which on it is worth while to
+# transpose a B whose rows fill no register.
+_TOO_NARROW, _MANY_SHORT_ROWS = (1, 128) if REGISTER == 64 else (0, np.iinfo(np.int64).max)
 # What it costs to multiply by an element that may be 0, also if there is large work.
 _PRICE, _PRICE_IF_LARGE = (1.05, 1.05) if REGISTER == 64 else (1.15, 0.95)
 # Cycles that skipping takes besides: for each element that is not 0; for a row of a slab, to find
@@ -126,7 +127,7 @@ def product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, l
     if trans_b and k < REGISTER // c.itemsize and m < _MANY_SHORT_ROWS:
         return 0
     is_small = work <= _SMALL_PRODUCT and not trans_b
-    is_middling = not is_small and work < _LARGE_PRODUCT and n > 1
+    is_middling = not is_small and work < _LARGE_PRODUCT and n > _TOO_NARROW
     price = _PRICE_IF_LARGE if work >= _LARGE_PRODUCT else _PRICE
     if _are_zeros_worth_it(trans_a, m, n, k, a, lda, room.size, price):
         _skip_zeros(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, biases, c, ldc, room)

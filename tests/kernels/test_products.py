@@ -102,7 +102,8 @@ def test_what_is_never_left_to_blas(density, dtype):
     sizes = np.random.default_rng(0).integers(1, 200, size=(200, 3))
     sizes[:, 0] += FEW_ROWS - 1
     tall, wide = (OWN_WORK // 100 - 1, 10, 10), (FEW_ROWS, 1000, OWN_WORK // 1000 // FEW_ROWS - 1)
-    for m, n, k in [*sizes, tall, wide, (FEW_ROWS, _LEAST_WORK // FEW_ROWS, 1)]:
+    narrow = (100, 1, 100)
+    for m, n, k in [*sizes, tall, wide, narrow, (FEW_ROWS, _LEAST_WORK // FEW_ROWS, 1)]:
         if _LEAST_WORK <= m * n * k < OWN_WORK:
             assert multiply(False, False, 1, *matrices(m, n, k, density, dtype)[:2], 0,
                             np.zeros((m, n), dtype))[0]  # fmt: skip
