@@ -36,7 +36,7 @@ from numba.core.runtime import rtsys
 
 from fastmlp import _elsewhere
 
-__all__ = ["CacheWarning", "DiskCache", "cache_directories"]
+__all__ = ["CacheWarning", "DiskCache", "cache_directories", "may_be_kept"]
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -65,6 +65,23 @@ def cache_directories() -> Iterator[Path]:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if base and os.path.isabs(base):
         yield Path(base) / "fastmlp"
+
+
+def may_be_kept() -> bool:
+    """Return whether files can be put into one of these directories, which may have to be made.
+
+    Returns
+    -------
+    bool
+        The answer.
+    """
+    return any(map(_may_be_written, cache_directories()))
+
+
+def _may_be_written(directory: Path) -> bool:
+    candidates = [directory, *directory.parents]
+    nearest = next((path for path in candidates if os.path.exists(path)), directory)
+    return os.path.isdir(nearest) and os.access(nearest, os.W_OK | os.X_OK)
 
 
 @cache

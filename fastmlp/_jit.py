@@ -17,7 +17,6 @@ import functools
 import gc
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -28,7 +27,7 @@ from numba.core.options import DefaultOptions
 from numba.extending import overload
 
 from fastmlp import _elsewhere
-from fastmlp._disk_cache import DiskCache, cache_directories
+from fastmlp._disk_cache import DiskCache, may_be_kept
 from fastmlp._lowering import COMPILER_OF_KERNELS
 
 __all__ = [
@@ -138,14 +137,7 @@ def compile_elsewhere(functions: Iterable[tuple[Any, tuple[Any, ...]]]) -> bool:
             if not disk_cache.has(job.key):
                 jobs.append(job)
     # Else nothing would come back.
-    return any(map(_may_be_written, cache_directories())) and _elsewhere.start(jobs)
-
-
-def _may_be_written(directory: Path) -> bool:
-    """Return whether files can be put into a directory, which may have to be made."""
-    candidates = [directory, *directory.parents]
-    nearest = next((path for path in candidates if os.path.exists(path)), directory)
-    return os.path.isdir(nearest) and os.access(nearest, os.W_OK | os.X_OK)
+    return may_be_kept() and _elsewhere.start(jobs)
 
 
 def is_compiled_elsewhere(dispatcher: Any, arguments: tuple[Any, ...]) -> bool:
