@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from fastmlp._linking import LINKED_FUNCTIONS
 from fastmlp.estimators.regressor import MLPRegressor
 from fastmlp.kernels.epoch import predict
+from fastmlp.training.data import sample_numbers
 from fastmlp.training.shuffling import Shuffle
 
 __all__ = ["cache_directory", "warm_up"]
@@ -31,7 +32,7 @@ def warm_up() -> Iterator[tuple[str, float]]:
     `cache_directory` tells where it is kept.
     """
     started = time.perf_counter()
-    Shuffle(np.random.RandomState(0))(np.arange(10**4))
+    Shuffle(np.random.RandomState(0))(sample_numbers(0, 10**4))
     yield "the order of the samples", time.perf_counter() - started
     for dtype in (np.float64, np.float32):
         name = np.dtype(dtype).name

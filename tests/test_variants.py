@@ -38,7 +38,7 @@ import numpy as np
 import fastmlp
 from fastmlp import MLPRegressor
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.training.data import kernel_data
+from fastmlp.training.data import kernel_data, sample_numbers
 from fastmlp.training.engine import Engine, OptimizerState
 from fastmlp.training.network import NetworkLayout
 
@@ -65,7 +65,7 @@ except ValueError as error:
 layout = NetworkLayout(
     (3, 5, 4, 1), ("isru", "isru", "isru"), (None,) * 3, "squared_error"
 )
-params, order = layout.initial_params(rng, np.float64), np.arange(len(X))
+params, order = layout.initial_params(rng, np.float64), sample_numbers(0, len(X))
 data = kernel_data(X, np.float64, y[:, np.newaxis])
 with Engine(
     layout, params, data, OptimizerState.start("no_step", params), {},

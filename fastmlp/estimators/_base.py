@@ -49,7 +49,7 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.custom import CustomActivation, CustomLoss
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.optimizers import OPTIMIZERS
-from fastmlp.training.data import kernel_data
+from fastmlp.training.data import Indices, kernel_data, sample_numbers
 from fastmlp.training.engine import Engine, OptimizerState
 from fastmlp.training.initialisation import INITIALISATIONS
 from fastmlp.training.lbfgs import fit_lbfgs
@@ -427,7 +427,7 @@ class BaseMLP(
         is_incremental: bool,
         resumed: Resumed | None,
     ) -> None:
-        order, held_out = np.arange(samples.X.shape[0]), None
+        order, held_out = sample_numbers(0, samples.X.shape[0]), None
         if resumed is not None:
             order, held_out = resumed.order, resumed.held_out
         elif self.early_stopping and validation is None:
@@ -546,10 +546,10 @@ class BaseMLP(
             )
         return min(int(self.batch_size), n_samples)
 
-    def _split(self, targets: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _split(self, targets: Floats) -> tuple[Indices, Indices]:
         """Return the samples to train on and those held out, as scikit-learn draws them."""
         train, held_out = train_test_split(
-            np.arange(targets.shape[0]),
+            sample_numbers(0, targets.shape[0]),
             random_state=self._random_state,
             test_size=self.validation_fraction,
             stratify=self._stratification(targets),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.estimators._samples import Samples
+from fastmlp.training.data import Indices
 
 __all__ = ["Resumed", "Training"]
 
@@ -21,9 +22,9 @@ class Resumed:
 
     Attributes
     ----------
-    order : ndarray of int64
+    order : ndarray of int32
         The samples that are trained on, in the order of the last epoch.
-    held_out : ndarray of int64 or None
+    held_out : ndarray of int32 or None
         The samples that were split off.
     random_state : numpy.random.RandomState
         After that epoch.
@@ -31,8 +32,8 @@ class Resumed:
         Of the data.
     """
 
-    order: NDArray[np.int64]
-    held_out: NDArray[np.int64] | None
+    order: Indices
+    held_out: Indices | None
     random_state: np.random.RandomState
     digest: str
 
@@ -47,16 +48,16 @@ class Training:
         All samples.
     validation : Samples or None
         Those of the user that are held out.
-    order : ndarray of int64
+    order : ndarray of int32
         The samples that are trained on, in the order of the current epoch.
-    held_out : ndarray of int64 or None
+    held_out : ndarray of int32 or None
         The samples that were split off.
     """
 
     samples: Samples
     validation: Samples | None
-    order: NDArray[np.int64]
-    held_out: NDArray[np.int64] | None
+    order: Indices
+    held_out: Indices | None
 
     @cached_property
     def digest(self) -> str:

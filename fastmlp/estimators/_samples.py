@@ -12,7 +12,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing
 
 from fastmlp.estimators._validation import validate_sample_weight
-from fastmlp.training.data import kernel_data
+from fastmlp.training.data import Indices, kernel_data
 from fastmlp.training.predictor import Predictor
 from fastmlp.training.validation import mean_loss
 
@@ -31,21 +31,21 @@ class Source(NamedTuple):
     ----------
     X, y, sample_weight : object
         As passed to `fit`.
-    indices : ndarray of int64 or None
+    indices : ndarray of int32 or None
         Which of them are trained on; None for all.
     """
 
     X: Any
     y: Any
     sample_weight: Any
-    indices: NDArray[np.int64] | None = None
+    indices: Indices | None = None
 
-    def take(self, indices: NDArray[np.int64]) -> Source:
+    def take(self, indices: Indices) -> Source:
         """Return some of the samples; they are copied when they are needed.
 
         Parameters
         ----------
-        indices : ndarray of int64
+        indices : ndarray of int32
             Which. Copied.
 
         Returns
@@ -93,12 +93,12 @@ class Samples(NamedTuple):
     targets: Floats
     weights: Floats | None
 
-    def take(self, indices: NDArray[np.int64]) -> Samples:
+    def take(self, indices: Indices) -> Samples:
         """Return some of the samples.
 
         Parameters
         ----------
-        indices : ndarray of int64
+        indices : ndarray of int32
             Which.
 
         Returns

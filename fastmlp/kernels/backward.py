@@ -252,7 +252,7 @@ def weight_gradients(
         The network.
     data : Data
         All samples; read where they are sparse.
-    samples : ndarray of int64
+    samples : ndarray of int32
         Which samples, for sparse data.
     layer : int
         Layer of weights, from 0.

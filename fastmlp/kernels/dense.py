@@ -26,10 +26,10 @@ __all__ = [
 
 # Linked, since most inputs are dense.
 SPARSE_FORWARD = Interface(
-    "int", "int", "int", "ints", "ints", "int32s", "reals", "reals", "reals", "reals"
+    "int", "int", "int", "int32s", "ints", "int32s", "reals", "reals", "reals", "reals"
 )
 SPARSE_GRADIENT = Interface(
-    "int", "int", "int", "real", "real", "ints", "ints", "int32s", "reals", "reals", "reals"
+    "int", "int", "int", "real", "real", "int32s", "ints", "int32s", "reals", "reals", "reals"
 )
 # Of a type: for a plain True, Numba compiles what gets it once more.
 _AS_IT_IS, _TRANSPOSED = np.bool_(False), np.bool_(True)
@@ -175,7 +175,7 @@ def sparse_forward(fan_out, start, stop, rows, indptr, indices, values, weights,
         Width of the layer.
     start, stop : int
         Which features, that is rows of W.
-    rows : ndarray of int64
+    rows : ndarray of int32
         Which rows of X.
     indptr, indices, values : ndarray
         X.
@@ -298,7 +298,7 @@ def sparse_weight_gradient(
         Which features, that is rows of W.
     alpha, beta : float
         Scalars of the arrays' dtype.
-    rows : ndarray of int64
+    rows : ndarray of int32
         Which rows of X.
     indptr, indices, values : ndarray
         X.

@@ -37,7 +37,7 @@ from fastmlp.kernels.views import view
 __all__ = ["predict", "run_batches_on_shards", "run_batches_together"]
 
 _TRAINING = Interface(
-    Network, Data, "ints", "bool", "int", "int", "int", "table", "doubles", "int", Step, Series,
+    Network, Data, "int32s", "bool", "int", "int", "int", "table", "doubles", "int", Step, Series,
     "reals", Workspace, Team, "int", "table",
 )  # fmt: skip
 
@@ -63,7 +63,7 @@ def run_batches_together(
         The network.
     data : Data
         All samples.
-    order : ndarray of int64, shape (n_samples,)
+    order : ndarray of int32, shape (n_samples,)
         Order of the samples in this epoch.
     in_order : bool
         Whether `order` counts up from 0, so that dense inputs need not be gathered.
@@ -150,7 +150,7 @@ def run_batches_on_shards(
 
 
 _PREDICTION = Interface(
-    "int table", "reals", "reals", "int", "int", "reals", "ints", "int32s", "int", "ints", "int",
+    "int table", "reals", "reals", "int", "int", "reals", "ints", "int32s", "int", "int32s", "int",
     "int", "int", "bool", "reals", "reals", returns="bool",
 )  # fmt: skip
 
@@ -176,7 +176,7 @@ def predict(
         As in `Data`.
     sparse_forward : int
         Its address, or 0 where inputs are dense.
-    samples : ndarray of int64, shape (end - begin,) or (0,)
+    samples : ndarray of int32, shape (end - begin,) or (0,)
         Counts up from `begin`, where inputs are sparse.
     begin, end : int
         Which samples.

@@ -44,8 +44,8 @@ __all__ = [
 
 # Linked, since training and prediction share it: it is compiled once.
 _FORWARD_PASS = Interface(
-    "int table", "reals", "int", "int", "reals", "reals", "ints", "int32s", "int", "ints", "reals",
-    "int", "int", "int", "reals", "reals", "reals", "int", "int",
+    "int table", "reals", "int", "int", "reals", "reals", "ints", "int32s", "int", "int32s",
+    "reals", "int", "int", "int", "reals", "reals", "reals", "int", "int",
 )  # fmt: skip
 call_forward_pass = _FORWARD_PASS.caller("Call `forward_pass`.")
 
@@ -60,7 +60,7 @@ def load_rows(network, data, samples, gathers, start, workspace):
         The network.
     data : Data
         All samples.
-    samples : ndarray of int64
+    samples : ndarray of int32
         Which of them.
     gathers : bool
         Whether dense inputs are copied too (else the first layer reads them where they are).
@@ -351,7 +351,7 @@ def forward_pass(
         Of the `Data`; read where they are sparse.
     sparse_forward : int
         Its address; 0 where inputs are dense.
-    samples : ndarray of int64
+    samples : ndarray of int32
         Which samples, for sparse data.
     first_inputs : ndarray of shape (n_rows * n_features,)
         Inputs of these rows, for dense data.

@@ -24,7 +24,7 @@ def gather_rows(X, n_features, samples, first, n_columns, out):
         All rows. Not modified.
     n_features : int
         Length of a row.
-    samples : ndarray of int64, shape (n_rows,)
+    samples : ndarray of int32, shape (n_rows,)
         Which rows.
     first, n_columns : int
         Which columns.

@@ -43,8 +43,8 @@ def shuffle_in_kernel(state, words, order):
         The state of the generator: its words, and how many of them are used up. **Overwritten.**
     words : ndarray of uint32, shape (624,)
         Room. **Overwritten.**
-    order : ndarray of int64, shape (n,)
-        At most 2^32 elements. **Overwritten.**
+    order : ndarray of int32, shape (n,)
+        **Overwritten.**
 
     References
     ----------

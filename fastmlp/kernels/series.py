@@ -21,7 +21,7 @@ _BEST, _TOL, _IN_VAIN, _ALLOWED = range(4)
 ENDED, _IS_ANOTHER = range(2)
 # Linked: long epochs do without.
 _END_EPOCH = Interface(
-    "int", "int", "int", "ints", "uint32s", "uint32s", "int", "doubles", "doubles", "ints",
+    "int", "int", "int", "int32s", "uint32s", "uint32s", "int", "doubles", "doubles", "ints",
     "reals", "reals", "table",
 )  # fmt: skip
 _call_end_epoch = _END_EPOCH.caller("Call `end_epoch`.")

@@ -59,8 +59,8 @@ _FEW_OUTPUTS = 16
 
 
 _BY_SAMPLES = Interface(
-    Network, Data, "ints", "int", "int", "doubles", Step, "reals", Scratch, Workspace, Team, "int",
-    "table",
+    Network, Data, "int32s", "int", "int", "doubles", Step, "reals", Scratch, Workspace, Team,
+    "int", "table",
 )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def run_samples(
         The network, without learned slopes.
     data : Data
         All samples.
-    order : ndarray of int64, shape (n_samples,)
+    order : ndarray of int32, shape (n_samples,)
         Order of the samples in this epoch.
     first, last : int
         Which of them.

@@ -242,7 +242,7 @@ class Series(NamedTuple):
         How many, unless something happens before that Python must see to.
     end_epoch : int
         Address of `end_epoch`; 0 where Python itself ends the only epoch.
-    order : ndarray of int64, shape (n_samples,)
+    order : ndarray of int32, shape (n_samples,)
         What is shuffled before each epoch but the first.
     generator : ndarray of uint32, shape (625,) or (0,)
         State of the random numbers; empty where nothing is shuffled.
@@ -263,7 +263,7 @@ class Series(NamedTuple):
 
     n_epochs: int
     end_epoch: int
-    order: Integers
+    order: Indices
     generator: Words
     words: Words
     n_averaged: int

@@ -19,7 +19,7 @@ from fastmlp.estimators.classifier import MLPClassifier
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.playground.problems import compute_features, make_grid, make_problem
 from fastmlp.playground.settings import MAX_EPOCHS, Settings, SettingsError
-from fastmlp.training.data import kernel_data
+from fastmlp.training.data import kernel_data, sample_numbers
 from fastmlp.training.engine import Engine, OptimizerState
 from fastmlp.training.lbfgs import fit_lbfgs
 from fastmlp.training.network import NetworkLayout
@@ -128,7 +128,7 @@ class Session:
         )
         is_regression = problem.task == "regression"
         self._X = compute_features(problem.points_train, settings.features)
-        self._order = np.arange(len(self._X))
+        self._order = sample_numbers(0, len(self._X))
         self._random_state = np.random.RandomState(settings.seed)
         self.layout = NetworkLayout(
             units=(len(settings.features), *settings.hidden, 1),

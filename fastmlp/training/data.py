@@ -10,7 +10,11 @@ from numpy.typing import DTypeLike, NDArray
 from fastmlp.kernels.dense import sparse_forward, sparse_weight_gradient
 from fastmlp.kernels.structures import Data
 
-__all__ = ["density_of_features", "kernel_data", "n_samples_of"]
+__all__ = ["Indices", "density_of_features", "kernel_data", "n_samples_of", "sample_numbers"]
+
+Indices = NDArray[np.int32]
+
+_MOST_SAMPLES = np.iinfo(np.int32).max
 
 
 class _Alias:
@@ -100,6 +104,29 @@ def n_samples_of(data: Data, n_features: int) -> int:
         Rows of X.
     """
     return data.indptr.size - 1 if data.indptr.size else data.X.size // n_features
+
+
+def sample_numbers(begin: int, end: int) -> Indices:
+    """Return the numbers of some samples, by which kernels are told which ones to take.
+
+    Parameters
+    ----------
+    begin, end : int
+        Which samples.
+
+    Returns
+    -------
+    ndarray of int32, shape (end - begin,)
+        They count up from `begin`.
+
+    Raises
+    ------
+    ValueError
+        If there are too many for 32 bits.
+    """
+    if end > _MOST_SAMPLES:
+        raise ValueError(f"At most {_MOST_SAMPLES} samples can be used at once; got {end}.")
+    return np.arange(begin, end, dtype=np.int32)
 
 
 def density_of_features(data: Data, n_features: int) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ from fastmlp.kernels.shards import update_parts
 from fastmlp.kernels.stochastic import BLOCK, run_samples
 from fastmlp.kernels.structures import Data, Series, Step, Team
 from fastmlp.kernels.subnormals import AS_IT_IS, FLUSH, set_mode
-from fastmlp.training.data import density_of_features, n_samples_of
+from fastmlp.training.data import Indices, density_of_features, n_samples_of
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.plan import (
@@ -215,9 +215,17 @@ class Engine:
         self._batches_per_call = max(1, min(self.n_batches, 4))
         self.epochs_per_call = 1
         none, zeros = np.empty(0, np.uint32), np.zeros(0)
-        nowhere = np.empty(0, np.int64)
         self._one_epoch = Series(
-            1, 0, nowhere, none, none, 1, zeros, zeros, nowhere, np.empty(0, params.dtype)
+            1,
+            0,
+            np.empty(0, np.int32),
+            none,
+            none,
+            1,
+            zeros,
+            zeros,
+            np.empty(0, np.int64),
+            np.empty(0, params.dtype),
         )
         # run_samples rounds differently at the end of each call: where it ends must not depend on
         # how long it takes.
@@ -278,14 +286,12 @@ class Engine:
         """
         self._held.close()
 
-    def run_epoch(
-        self, order: NDArray[np.int64], in_order: bool, rates: Floats, seed: int = 0
-    ) -> float:
+    def run_epoch(self, order: Indices, in_order: bool, rates: Floats, seed: int = 0) -> float:
         """Train on every batch once.
 
         Parameters
         ----------
-        order : ndarray of int64, shape (n_samples,)
+        order : ndarray of int32, shape (n_samples,)
             Order of the samples.
         in_order : bool
             Whether `order` counts up from 0.
@@ -324,8 +330,8 @@ class Engine:
     def run_epochs(
         self,
         n_epochs: int,
-        order: NDArray[np.int64],
-        taken: NDArray[np.int64],
+        order: Indices,
+        taken: Indices,
         in_order: bool,
         rates: Floats,
         shuffle: Shuffle | None,
@@ -339,9 +345,9 @@ class Engine:
         ----------
         n_epochs : int
             At most `epochs_per_call`.
-        order : ndarray of int64, shape (n_samples,)
+        order : ndarray of int32, shape (n_samples,)
             Order of the samples in the first epoch. **Overwritten** by that of the last one.
-        taken : ndarray of int64, shape (n_samples,)
+        taken : ndarray of int32, shape (n_samples,)
             In which order they are taken: `order`, or another one that always is the same.
         in_order : bool
             Whether `taken` counts up from 0.
@@ -387,14 +393,14 @@ class Engine:
                 shuffle.give_back(borrowed, generator)
         self._choose_epochs_per_call(seconds / n_ended)
 
-    def loss_and_gradient(self, order: NDArray[np.int64]) -> tuple[float, Floats]:
+    def loss_and_gradient(self, order: Indices) -> tuple[float, Floats]:
         """Return the loss of all samples, penalty included, and its gradient.
 
         The optimizer must be ``"no_step"`` and the batch all samples.
 
         Parameters
         ----------
-        order : ndarray of int64, shape (n_samples,)
+        order : ndarray of int32, shape (n_samples,)
             Counts up from 0.
 
         Returns
@@ -447,7 +453,7 @@ class Engine:
         self._seconds_per_call = _SECONDS_PER_CALL if is_complete else _SECONDS_PER_CALL_OF_FEWER
 
     def _run_batches(
-        self, order: NDArray[np.int64], in_order: bool, rates: Floats, noise: int, losses: Floats
+        self, order: Indices, in_order: bool, rates: Floats, noise: int, losses: Floats
     ) -> None:
         """Run all batches, in calls short enough for a signal to be noticed between them."""
         if self._data.sample_weight.size:
@@ -482,7 +488,7 @@ class Engine:
     def _call(
         self,
         series: Series,
-        order: NDArray[np.int64],
+        order: Indices,
         in_order: bool,
         first: int,
         last: int,

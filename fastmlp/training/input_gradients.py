@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
-from fastmlp.training.data import kernel_data
+from fastmlp.training.data import kernel_data, sample_numbers
 from fastmlp.training.engine import Engine, OptimizerState
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.predictor import Predictor
@@ -74,7 +74,7 @@ def input_gradients_of_loss(
     one_hot = csr_array((np.ones(rows, dtype), (np.arange(rows), np.arange(rows))))
     data = kernel_data(one_hot, dtype, np.zeros((rows, targets.shape[1]), dtype))
     piece_targets = data.targets.reshape(rows, -1)
-    gradients, order = np.empty((n_samples, n_features), dtype), np.arange(rows)
+    gradients, order = np.empty((n_samples, n_features), dtype), sample_numbers(0, rows)
     with Engine(
         embedded, vector, data, OptimizerState.start("no_step", vector), {},
         alpha=0.0, batch_size=rows, n_samples=rows, n_jobs=n_jobs,

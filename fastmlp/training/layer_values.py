@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.kernels.epoch import predict
-from fastmlp.training.data import kernel_data, n_samples_of
+from fastmlp.training.data import kernel_data, n_samples_of, sample_numbers
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.threads import single_threaded_blas
 
@@ -61,11 +61,12 @@ def layer_values_of_pieces(
         data = kernel_data(X, params.dtype)
         n_samples = n_samples_of(data, layout.units[0])
         values = np.empty(n_samples * sum(widths), params.dtype)
+        samples = sample_numbers(0, n_samples if data.forward else 0)
         # With room for all samples, what the kernel works in is what each layer gave.
         predict(
             network.layers, network.slopes, params, network.forward_pass, 0, data.X, data.indptr,
-            data.indices, data.forward, np.arange(n_samples if data.forward else 0), 0, n_samples,
-            n_samples, False, values, np.empty(n_samples * widths[-1], params.dtype),
+            data.indices, data.forward, samples, 0, n_samples, n_samples, False, values,
+            np.empty(n_samples * widths[-1], params.dtype),
         )  # fmt: skip
         layers, start = [], 0
         for width in widths:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from fastmlp.training.data import sample_numbers
 from fastmlp.training.engine import Engine
 from fastmlp.training.trainer import DivergenceError, Stop
 
@@ -94,7 +95,7 @@ def fit_lbfgs(
     Byrd, Lu, Nocedal and Zhu (1995), "A Limited Memory Algorithm for Bound Constrained
     Optimization".
     """
-    order = np.arange(engine.n_samples)
+    order = sample_numbers(0, engine.n_samples)
     accepted = engine.params.copy()
     loss, n_iter, wish = np.nan, 0, None
     started = time.perf_counter()

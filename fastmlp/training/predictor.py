@@ -13,7 +13,7 @@ from fastmlp.kernels.dense import ROWS_WITHOUT_BLAS
 from fastmlp.kernels.epoch import predict
 from fastmlp.kernels.products import FEW_ROWS, OWN_WORK, product, room_size
 from fastmlp.kernels.structures import Data
-from fastmlp.training.data import kernel_data, n_samples_of
+from fastmlp.training.data import kernel_data, n_samples_of, sample_numbers
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.network import NetworkLayout
 from fastmlp.training.plan import is_worth_own_products, piece_rows
@@ -26,7 +26,7 @@ Floats = NDArray[Any]
 
 # Multiply-adds of a product below which OpenBLAS keeps to one thread without being told.
 _SHARED_BY_BLAS = 200_000
-_NO_SAMPLES = np.empty(0, np.int64)
+_NO_SAMPLES = np.empty(0, np.int32)
 # Rows with which a layer must be worth products of our own, to have them compiled for predictions.
 _WORTH_COMPILATION = 64
 # Multiply-adds of a prediction that are worth another thread.
@@ -127,7 +127,7 @@ class Predictor:
 
             def work(thread: int) -> None:
                 begin, end = bounds[thread], bounds[thread + 1]
-                samples = np.arange(begin, end) if data.forward else _NO_SAMPLES
+                samples = sample_numbers(begin, end) if data.forward else _NO_SAMPLES
                 buffer = self._buffer_for(rows, own_product)
                 are_finite[thread] = predict(
                     *network, own_product, data.X, data.indptr, data.indices, data.forward,

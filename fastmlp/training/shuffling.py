@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.kernels.mersenne_twister import N_WORDS, shuffle
+from fastmlp.training.data import Indices
 
 __all__ = ["Shuffle"]
-
-Integers = NDArray[np.int64]
 
 # Below, a fit of the usual 200 epochs is over before reading the code from disk has paid.
 _FEW_SAMPLES = 2000
@@ -57,12 +56,12 @@ class Shuffle:
             self._state = _state_of(bit_generator)
             self.is_known, self.words = True, np.empty(N_WORDS, np.uint32)
 
-    def __call__(self, order: Integers) -> None:
+    def __call__(self, order: Indices) -> None:
         """Shuffle.
 
         Parameters
         ----------
-        order : ndarray of int64, shape (n_samples,)
+        order : ndarray of int32, shape (n_samples,)
             **Overwritten.**
         """
         if order.size < _FEW_SAMPLES or not self.is_known:

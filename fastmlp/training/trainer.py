@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.training.data import Indices, sample_numbers
 from fastmlp.training.engine import Engine
 from fastmlp.training.schedules import Schedule
 from fastmlp.training.shuffling import Shuffle
@@ -183,7 +184,7 @@ class Progress:
 
 def fit_epochs(
     engine: Engine,
-    order: NDArray[np.int64],
+    order: Indices,
     progress: Progress,
     schedule: Schedule,
     random_state: np.random.RandomState,
@@ -204,7 +205,7 @@ def fit_epochs(
     ----------
     engine : Engine
         An engine that was entered.
-    order : ndarray of int64, shape (n_samples,)
+    order : ndarray of int32, shape (n_samples,)
         Which samples, in which order. **Overwritten** by the order of the last epoch if
         `shuffle`.
     progress : Progress
@@ -247,9 +248,9 @@ def fit_epochs(
         epoch that ended well, or the initial ones.
     """
     # All samples in one step are taken as they lie, whatever their order.
-    taken = np.arange(order.size) if engine.is_whole_batch else order
+    taken = sample_numbers(0, order.size) if engine.is_whole_batch else order
     in_order = engine.is_whole_batch or (
-        not shuffle and bool(np.array_equal(order, np.arange(order.size)))
+        not shuffle and bool(np.array_equal(order, sample_numbers(0, order.size)))
     )
     finite_params = engine.params.copy()
     if not resumes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.training.data import kernel_data
+from fastmlp.training.data import kernel_data, sample_numbers
 from fastmlp.training.engine import Engine, OptimizerState
 from fastmlp.training.network import NetworkLayout
 from tests import reference
@@ -104,13 +104,13 @@ class Problem:
     def gradient(self, X=None, **options):
         """The mean loss and its gradient, flat, by the engine."""
         with self.engine(X=X, **options) as engine:
-            loss, gradient = engine.loss_and_gradient(np.arange(len(self.X)))
+            loss, gradient = engine.loss_and_gradient(sample_numbers(0, len(self.X)))
             return loss, gradient.copy()
 
     def numerical_gradient(self, **options):
         """The gradient by finite differences of the engine's loss."""
         with self.engine(**options) as engine:
-            order = np.arange(len(self.X))
+            order = sample_numbers(0, len(self.X))
 
             def loss():
                 engine._count[:] = 0  # the same noise each time
@@ -121,6 +121,11 @@ class Problem:
     def copy(self):
         """The same problem with parameters of its own."""
         return replace(self, params=self.params.copy())
+
+
+def permutation(seed, n_samples):
+    """An order of the samples as the engine takes it."""
+    return np.random.RandomState(seed).permutation(sample_numbers(0, n_samples))
 
 
 def make_problem(

@@ -7,8 +7,10 @@ import pytest
 from scipy import sparse
 
 from fastmlp.kernels.dense import MANY, addresses_for_few
+from fastmlp.training.data import sample_numbers
 from tests.kernels import compiled
 from tests.kernels.compiled import FLOATS
+from tests.kernels.networks import permutation
 
 SHAPES = [
     (1, 1, 1), (1, 4, 3), (1, 40, 37), (3, 20, 12), (4, 9, 17), (7, 5, 1), (8, 6, 11), (16, 1, 9),
@@ -130,7 +132,8 @@ def csr(X, shuffled=False):
 def test_sparse_forward(shape, density, dtype):
     X, weights, biases, delta = layer(shape, dtype, density)
     rng = np.random.default_rng(1)
-    for rows in (np.arange(shape[0]), rng.integers(shape[0], size=shape[0])):
+    drawn = rng.integers(shape[0], size=shape[0], dtype=np.int32)
+    for rows in (sample_numbers(0, shape[0]), drawn):
         for start, stop in parts(shape[1]):
             for some_biases in (biases, biases[:0]):
                 z = np.full(delta.size, np.nan, dtype)
@@ -149,7 +152,7 @@ def test_sparse_forward(shape, density, dtype):
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.125, 0.0), (0.5, 1.0)])
 def test_sparse_weight_gradient(alpha, beta, shape, density, dtype):
     X, _, _, delta = layer(shape, dtype, density)
-    rows = np.random.default_rng(1).permutation(shape[0])
+    rows = permutation(1, shape[0])
     for start, stop in parts(shape[1]):
         before = np.full((stop - start, shape[2]), 3 if beta else np.nan, dtype)
         grads = before.ravel().copy()
@@ -165,11 +168,11 @@ def test_duplicate_entries_add_up():
     values, weights = np.array([2.0, 3.0, 5.0]), np.array([10.0, 100.0])
     z = np.empty(1)
     compiled.sparse_forward(
-        np.zeros(1, np.int64), 1, 0, 2, indptr, indices, values, weights, np.ones(1), z
+        np.zeros(1, np.int32), 1, 0, 2, indptr, indices, values, weights, np.ones(1), z
     )
     assert z[0] == 1 + 3 * 10 + 7 * 100
     grads = np.empty(2)
     compiled.sparse_weight_gradient(
-        np.zeros(1, np.int64), 1, 0, 2, 1.0, indptr, indices, values, np.array([2.0]), 0.0, grads
+        np.zeros(1, np.int32), 1, 0, 2, 1.0, indptr, indices, values, np.array([2.0]), 0.0, grads
     )
     np.testing.assert_array_equal(grads, [6, 14])

@@ -13,7 +13,7 @@ from tests.kernels.compiled import FLOATS
 def test_gather_rows(n_rows, n_features, dtype):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, n_features)).astype(dtype)
-    samples = rng.integers(len(X), size=n_rows)
+    samples = rng.integers(len(X), size=n_rows, dtype=np.int32)
     for first, stop in [(0, n_features), (n_features // 2, n_features)]:
         out = np.full(n_rows * (stop - first) + 1, 7, dtype)
         compiled.gather_rows(X.ravel(), n_features, samples, first, stop - first, out[:-1])

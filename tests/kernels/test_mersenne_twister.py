@@ -17,7 +17,7 @@ def test_the_order_and_the_state_are_those_of_numpy(seed):
     state, room = state_of(expected), np.empty(N_WORDS, np.uint32)
     # From a fresh state, from one that is used up, and from the middle of one.
     for size in [0, 1, 2, 3, 4, 5, 31, 32, 33, N_WORDS - 1, N_WORDS, N_WORDS + 1, 3000, 7]:
-        orders = np.arange(size), np.arange(size)
+        orders = np.arange(size, dtype=np.int32), np.arange(size, dtype=np.int32)
         expected.shuffle(orders[0])
         shuffle(state, room, orders[1])
         np.testing.assert_array_equal(orders[1], orders[0])
@@ -25,7 +25,7 @@ def test_the_order_and_the_state_are_those_of_numpy(seed):
 
 
 def test_what_is_shuffled_may_be_anything():
-    values = np.random.RandomState(1).randint(-(2**62), 2**62, size=100)
+    values = np.random.RandomState(1).randint(-(2**31), 2**31, size=100, dtype=np.int32)
     orders = values.copy(), values.copy()
     random_state = np.random.RandomState(0)
     shuffle(state_of(random_state), np.empty(N_WORDS, np.uint32), orders[1])

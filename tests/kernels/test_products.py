@@ -10,11 +10,12 @@ from fastmlp.kernels.dense import ROWS_WITHOUT_BLAS
 from fastmlp.kernels.products import _LEAST_WORK, _MOST_TURNED, FEW_ROWS, OWN_WORK, room_size
 from fastmlp.kernels.registers import BITS, IS_FAST, REGISTER
 from fastmlp.training import engine as engine_module
+from fastmlp.training.data import sample_numbers
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.plan import Plan, make_plan
 from tests.kernels import compiled
 from tests.kernels.compiled import FLOATS, IS_COMPILED, N_JOBS
-from tests.kernels.networks import make_problem
+from tests.kernels.networks import make_problem, permutation
 from tests.kernels.test_blas import stored
 
 # m, n, k: one slab; many rows, columns and slabs of both dtypes, none of them even; more rows than
@@ -188,7 +189,7 @@ def train(plan, monkeypatch, dtype, n_jobs, optimizer="adam", batch_size=60):
         for workspace in engine._workspaces:
             workspace.room[:] = np.nan
         for epoch in range(3):
-            order = np.random.RandomState(epoch).permutation(len(X))
+            order = permutation(epoch, len(X))
             loss = engine.run_epoch(order, False, np.full(engine.n_batches, 0.01))
         # The kernel has been at work, or not.
         assert [np.isnan(w.room).all() for w in engine._workspaces] == [
@@ -233,7 +234,7 @@ def test_single_samples_by_own_products(n_jobs, dtype, monkeypatch):
         with problem.engine("sgd", X=X, n_jobs=n_jobs, batch_size=1, alpha=0.01) as engine:
             for workspace in engine._workspaces:
                 workspace.room[:] = np.nan
-            engine.run_epoch(np.arange(70), True, np.full(70, 0.01))
+            engine.run_epoch(sample_numbers(0, 70), True, np.full(70, 0.01))
             n_at_work = sum(not np.isnan(w.room).all() for w in engine._workspaces)
         return problem.params, n_at_work
 

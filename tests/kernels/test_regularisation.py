@@ -6,6 +6,7 @@ from scipy import sparse
 
 from fastmlp.kernels.dropout import DROPOUTS, threshold_of
 from fastmlp.training import engine as engine_module
+from fastmlp.training.data import sample_numbers
 from fastmlp.training.plan import Plan
 from tests import reference
 from tests.kernels.compiled import (
@@ -17,7 +18,7 @@ from tests.kernels.compiled import (
     normalise,
     normalise_backward,
 )
-from tests.kernels.networks import make_problem
+from tests.kernels.networks import make_problem, permutation
 from tests.kernels.test_gradients import assert_close, assert_gradient_of_its_loss
 
 PLANS = [Plan(True, 1, 40, 3), Plan(False, 1, 16, 1), Plan(False, 4, 16, 3)]
@@ -198,7 +199,7 @@ def test_training_with_everything_follows_the_twin(plan, hidden, limit, n_jobs, 
     ) as engine:
         engine._step.hyper[0] = 0.5
         for epoch in range(3):
-            order = np.random.RandomState(epoch).permutation(90)
+            order = permutation(epoch, 90)
             seed, count = 1000 + epoch, int(engine._count[0])
             loss, expected = engine.run_epoch(order, False, np.full(3, 0.3), seed), 0.0
             for batch, rows in enumerate(np.split(order, [40, 80])):
@@ -230,7 +231,7 @@ def test_neither_threads_nor_their_number_change_a_bit_of_shards(options, dtype,
                 "adam", batch_size=40, n_jobs=n_jobs, max_grad_norm=0.1, l1=0.1
             ) as engine:
                 for seed in range(3):
-                    engine.run_epoch(np.arange(90), True, np.full(3, 0.01), seed)
+                    engine.run_epoch(sample_numbers(0, 90), True, np.full(3, 0.01), seed)
             results.append(problem.params)
         for params in results[-len(N_JOBS) :]:
             np.testing.assert_array_equal(params, results[-1])
@@ -249,5 +250,5 @@ def test_infinite_gradient_is_not_shortened_to_a_finite_one():
     problem = make_problem(activations="relu")
     problem.params[: problem.layout.n_weights] = 1e200
     with problem.engine("sgd", max_grad_norm=1.0) as engine:
-        engine.run_epoch(np.arange(17), True, np.full(1, 0.1))
+        engine.run_epoch(sample_numbers(0, 17), True, np.full(1, 0.1))
     assert not np.isfinite(problem.params).all()

@@ -5,9 +5,10 @@ import pytest
 from scipy import sparse
 
 from fastmlp.kernels.losses import LOSSES
+from fastmlp.training.data import sample_numbers
 from tests import reference
 from tests.kernels.compiled import FLOATS, IS_COMPILED, N_JOBS
-from tests.kernels.networks import TWIN_LOSSES, make_problem
+from tests.kernels.networks import TWIN_LOSSES, make_problem, permutation
 
 RATE = 0.05
 
@@ -17,7 +18,7 @@ def train(problem, n_epochs=3, rate=RATE, X=None, optimizer="sgd", **options):
     losses = []
     with problem.engine(optimizer, X=X, **{"batch_size": 1, **options}) as engine:
         for epoch in range(n_epochs):
-            order = np.random.RandomState(epoch).permutation(len(problem.X))
+            order = permutation(epoch, len(problem.X))
             losses.append(engine.run_epoch(order, False, np.full(len(order), rate)))
     return losses
 
@@ -27,7 +28,7 @@ def twin_train(problem, n_epochs=3, rate=RATE, alpha=0.0):
     network, (X, y, sample_weight) = problem.twin(), problem.twin_data()
     losses = []
     for epoch in range(n_epochs):
-        order = np.random.RandomState(epoch).permutation(len(X))
+        order = permutation(epoch, len(X))
         order = order[problem.sample_weight[order] > 0] if sample_weight is not None else order
         curve = reference.train(
             network, X[order], y[order], TWIN_LOSSES[problem.layout.loss][0],
@@ -100,7 +101,7 @@ def test_strong_shrinkage(rate_times_alpha, weighted):
 def test_rates_of_each_step():
     problem, other = make_problem(), make_problem()
     rates = np.random.default_rng(0).uniform(0.001, 0.1, len(problem.X))
-    order = np.arange(len(problem.X))
+    order = sample_numbers(0, len(problem.X))
     with problem.engine("sgd", batch_size=1, alpha=0.1) as engine:
         engine.run_epoch(order, True, rates)
     # Without momentum, the step of the momentum optimizer is the same one.

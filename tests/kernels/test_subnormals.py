@@ -8,6 +8,7 @@ import pytest
 from fastmlp import MLPClassifier
 from fastmlp.kernels.subnormals import AS_IT_IS, FLUSH, set_mode
 from fastmlp.training import engine as engine_module
+from fastmlp.training.data import sample_numbers
 from tests.kernels.compiled import FLOATS, IS_COMPILED
 from tests.kernels.networks import make_problem
 
@@ -44,7 +45,7 @@ def test_the_mode_is_set_and_set_back(dtype):
 def test_python_computes_as_before_after_a_fit_or_an_error(n_jobs, monkeypatch):
     problem = make_problem(n_samples=40)
     with problem.engine(n_jobs=n_jobs) as engine:
-        engine.loss_and_gradient(np.arange(40))
+        engine.loss_and_gradient(sample_numbers(0, 40))
         assert a_subnormal(np.float64) > 0
 
         def fails(*_):
@@ -53,7 +54,7 @@ def test_python_computes_as_before_after_a_fit_or_an_error(n_jobs, monkeypatch):
 
         monkeypatch.setattr(engine, "_run_batches_of", fails)
         with pytest.raises(KeyError):
-            engine.loss_and_gradient(np.arange(40))
+            engine.loss_and_gradient(sample_numbers(0, 40))
     assert a_subnormal(np.float64) > 0
 
 
@@ -69,7 +70,7 @@ def test_an_interrupt_between_setting_the_mode_and_the_kernel_undoes_it(amid, mo
     with problem.engine() as engine:
         monkeypatch.setattr(engine_module, "set_mode", set_mode_interrupted)
         with pytest.raises(KeyboardInterrupt):
-            engine.loss_and_gradient(np.arange(40))
+            engine.loss_and_gradient(sample_numbers(0, 40))
     assert a_subnormal(np.float64) > 0
 
 

@@ -5,7 +5,7 @@ import pytest
 from numba import typeof
 from scipy import sparse
 
-from fastmlp.training.data import density_of_features, kernel_data, n_samples_of
+from fastmlp.training.data import density_of_features, kernel_data, n_samples_of, sample_numbers
 from tests.kernels.networks import make_problem
 
 FLOATS = [np.float32, np.float64]
@@ -81,6 +81,15 @@ def test_one_numba_type_whatever_the_form(dtype, tmp_path):
         kinds.add(typeof(kernel_data(X, dtype, y, weights)))
         kinds.add(typeof(kernel_data(make((6, 4), dtype=dtype), dtype)))
     assert len(kinds) == 1
+
+
+def test_numbers_of_samples():
+    numbers = sample_numbers(3, 6)
+    assert numbers.dtype == np.int32
+    np.testing.assert_array_equal(numbers, [3, 4, 5])
+    assert sample_numbers(2**31 - 2, 2**31 - 1).tolist() == [2**31 - 2]
+    with pytest.raises(ValueError, match="At most 2147483647 samples"):
+        sample_numbers(2**31 - 1, 2**31)
 
 
 @pytest.mark.parametrize("index", [np.int32, np.int64])

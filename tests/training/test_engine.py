@@ -11,11 +11,12 @@ from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.team import GRAIN
 from fastmlp.training import engine as engine_module
 from fastmlp.training import team_size
+from fastmlp.training.data import sample_numbers
 from fastmlp.training.engine import OptimizerState
 from fastmlp.training.plan import Plan, bounds_of_parts, make_plan
 from fastmlp.training.team import ThreadTeam
 from tests.kernels.compiled import FLOATS, N_JOBS
-from tests.kernels.networks import make_problem
+from tests.kernels.networks import make_problem, permutation
 
 N_SAMPLES = 90
 
@@ -33,7 +34,7 @@ def train(problem, n_jobs, optimizer="adam", batch_size=40, n_epochs=3, X=None, 
         optimizer, X=X, n_jobs=n_jobs, batch_size=batch_size, alpha=0.1
     ) as engine:  # fmt: skip
         for epoch in range(n_epochs):
-            order = np.random.RandomState(epoch).permutation(len(problem.X))
+            order = permutation(epoch, len(problem.X))
             losses.append(engine.run_epoch(order, False, np.full(engine.n_batches, rate)))
     return np.array(losses), problem.params
 
@@ -62,7 +63,7 @@ def variants(dtype, **options):
     """A plain problem, one with sample weights of which a whole batch is zero, a sparse one."""
     options |= {"loss": "softmax_cross_entropy", "n_samples": N_SAMPLES, "dtype": dtype}
     weighted = make_problem(weighted=True, **options)
-    weighted.sample_weight[np.random.RandomState(0).permutation(N_SAMPLES)[:40]] = 0
+    weighted.sample_weight[permutation(0, N_SAMPLES)[:40]] = 0
     plain = make_problem(**options)
     return [(plain, plain.X), (weighted, weighted.X), (plain, sparse.csr_array(plain.X))]
 
@@ -212,11 +213,11 @@ def test_an_error_inside_releases_the_threads(force_plan):
     problem = make_problem(n_samples=40)
     engine = problem.engine(n_jobs=N_JOBS[-1])
     with pytest.raises(KeyError), engine:
-        raise KeyError(engine.loss_and_gradient(np.arange(40)))
+        raise KeyError(engine.loss_and_gradient(sample_numbers(0, 40)))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fastmlp-")]
     # It can be entered again.
     with engine:
-        assert np.isfinite(engine.loss_and_gradient(np.arange(40))[0])
+        assert np.isfinite(engine.loss_and_gradient(sample_numbers(0, 40))[0])
 
 
 # --------------------------------------------------------------------------------------
@@ -228,14 +229,14 @@ def test_an_error_inside_releases_the_threads(force_plan):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gathering_is_as_good_as_sorting_beforehand(weighted, batch_size):
     problem = make_problem(n_samples=N_SAMPLES, weighted=weighted)
-    order = np.random.RandomState(0).permutation(N_SAMPLES)
+    order = permutation(0, N_SAMPLES)
     weights = None if problem.sample_weight is None else problem.sample_weight[order]
     ordered = type(problem)(
         problem.layout, problem.params.copy(), problem.X[order], problem.y[order], weights
     )
     losses = []
     for some, rows, in_order in [
-        (problem, order, False), (ordered, np.arange(N_SAMPLES), True),
+        (problem, order, False), (ordered, sample_numbers(0, N_SAMPLES), True),
     ]:  # fmt: skip
         with some.engine("adam", batch_size=batch_size) as engine:
             losses.append(engine.run_epoch(rows, in_order, np.full(engine.n_batches, 0.01)))
@@ -246,14 +247,15 @@ def test_gathering_is_as_good_as_sorting_beforehand(weighted, batch_size):
 @pytest.mark.parametrize("batch_size", [1, 16, 25, 60])
 def test_some_of_the_samples(batch_size):
     problem = make_problem(n_samples=N_SAMPLES)
-    chosen = np.random.RandomState(0).permutation(N_SAMPLES)[:60]
+    chosen = permutation(0, N_SAMPLES)[:60]
     part = type(problem)(
         problem.layout, problem.params.copy(), problem.X[chosen], problem.y[chosen]
     )
     with problem.engine("adam", batch_size=batch_size, n_samples=60) as engine:
         loss = engine.run_epoch(chosen, False, np.full(engine.n_batches, 0.01))
     with part.engine("adam", batch_size=batch_size) as engine:
-        assert engine.run_epoch(np.arange(60), True, np.full(engine.n_batches, 0.01)) == loss
+        rows, rates = sample_numbers(0, 60), np.full(engine.n_batches, 0.01)
+        assert engine.run_epoch(rows, True, rates) == loss
     np.testing.assert_array_equal(problem.params, part.params)
 
 
@@ -261,7 +263,7 @@ def test_batch_without_weight_is_skipped():
     problem = make_problem(n_samples=30, weighted=True)
     problem.sample_weight[10:20] = 0
     with problem.engine("adam", batch_size=10) as engine:
-        loss = engine.run_epoch(np.arange(30), True, np.full(3, 0.01))
+        loss = engine.run_epoch(sample_numbers(0, 30), True, np.full(3, 0.01))
         # Adam counts the steps that were taken.
         assert engine._count.tolist() == [2]
     assert np.isfinite(loss)

@@ -5,12 +5,13 @@ import pytest
 
 from fastmlp.kernels.mersenne_twister import shuffle as compiled_shuffle
 from fastmlp.training import shuffling
+from fastmlp.training.data import sample_numbers
 from fastmlp.training.shuffling import Shuffle
 from tests.kernels.compiled import IS_COMPILED
 
 
 def shuffled(shuffle):
-    order = np.arange(2000)
+    order = sample_numbers(0, 2000)
     shuffle(order)
     return order
 
@@ -42,12 +43,12 @@ def test_a_borrowed_state_comes_back_unless_others_drew_meanwhile(others_draw):
     shuffle = Shuffle(random_state)
     borrowed = shuffle.borrow()
     after = borrowed.copy()
-    compiled_shuffle(after, shuffle.words, np.arange(100))
+    compiled_shuffle(after, shuffle.words, sample_numbers(0, 100))
     if others_draw:
         random_state.randint(10)
         expected.randint(10)
     else:
-        expected.shuffle(np.arange(100))
+        expected.shuffle(sample_numbers(0, 100))
     shuffle.give_back(borrowed, after)
     assert random_state.randint(2**31) == expected.randint(2**31)
 
@@ -79,7 +80,7 @@ def test_few_samples_are_not_worth_compiling_for(n_samples, monkeypatch):
     shuffle = Shuffle(np.random.RandomState(0))
     shuffle.is_known, shuffle._state = True, np.zeros(625, np.uint32)
     shuffle._bit_generator = np.random.MT19937()
-    shuffle(np.arange(n_samples))
+    shuffle(sample_numbers(0, n_samples))
     assert len(calls) == (n_samples > 2000)
 
 

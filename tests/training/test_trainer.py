@@ -8,6 +8,7 @@ import pytest
 
 from fastmlp.training import engine as engine_module
 from fastmlp.training import trainer
+from fastmlp.training.data import sample_numbers
 from fastmlp.training.engine import Engine
 from fastmlp.training.plan import Plan
 from fastmlp.training.schedules import SCHEDULES
@@ -35,7 +36,7 @@ def fit(
     engine_options=(), **options,
 ):  # fmt: skip
     """Train a problem; return why it ended and the progress."""
-    order = np.arange(len(problem.X)) if order is None else order
+    order = sample_numbers(0, len(problem.X)) if order is None else order
     progress = progress or Progress.start("validate" in options)
     with problem.engine(optimizer, batch_size=batch_size, **dict(engine_options)) as engine:
         stop = fit_epochs(
@@ -84,11 +85,11 @@ def test_one_permutation_per_epoch_is_drawn():
     problem = make_problem()
     with problem.engine("adam", batch_size=4) as engine:
         fit_epochs(
-            engine, np.arange(17), Progress(), SCHEDULES["constant"](0.01, 0.5), rng,
+            engine, sample_numbers(0, 17), Progress(), SCHEDULES["constant"](0.01, 0.5), rng,
             max_iter=3, shuffle=True, tol=0, n_iter_no_change=100,
         )  # fmt: skip
     for _ in range(3):
-        other.shuffle(np.arange(17))
+        other.shuffle(sample_numbers(0, 17))
     assert rng.randint(10**9) == other.randint(10**9)
 
 
@@ -281,7 +282,7 @@ def all_of(problem, monkeypatch, most, optimizer="adam", *, engine_options=(), *
 
     monkeypatch.setattr(Engine, "_choose_epochs_per_call", choose)
     monkeypatch.setattr(Engine, "run_epochs", noted)
-    order, rng, progress = np.arange(len(problem.X)), np.random.RandomState(3), Progress()
+    order, rng, progress = sample_numbers(0, len(problem.X)), np.random.RandomState(3), Progress()
     defaults = {"max_iter": 12, "shuffle": True, "tol": 1e-4, "n_iter_no_change": 10}
     schedule = options.pop("schedule", SCHEDULES["constant"](0.01, 0.5))
     engine_options = {"batch_size": 8, **dict(engine_options)}
@@ -417,8 +418,8 @@ def test_hook_sees_the_rate_of_the_next_epoch_already_decided():
     problem = make_problem()
     with problem.engine("sgd", batch_size=8) as engine:
         fit_epochs(
-            engine, np.arange(17), Progress(), schedule, np.random.RandomState(0), max_iter=4,
-            shuffle=True, tol=100, n_iter_no_change=1,
+            engine, sample_numbers(0, 17), Progress(), schedule, np.random.RandomState(0),
+            max_iter=4, shuffle=True, tol=100, n_iter_no_change=1,
             after_epoch=lambda progress: rates.append((progress.learning_rate, schedule.rate)),
         )  # fmt: skip
     assert rates == [(0.001, 0.001), (0.001, 0.001), (0.001, 0.0002), (0.0002, 0.0002)]
@@ -438,7 +439,7 @@ def test_hook_ends_training(n_epochs):
 
 def test_training_goes_on_from_the_state_that_the_hook_sees():
     problem, whole = make_problem(), make_problem()
-    order, rng, progress = np.arange(17), np.random.RandomState(0), Progress()
+    order, rng, progress = sample_numbers(0, 17), np.random.RandomState(0), Progress()
     schedule = SCHEDULES["invscaling"](0.1, 0.5)
     with problem.engine("nesterov", batch_size=8) as engine:
         for _ in range(3):
@@ -483,7 +484,7 @@ def test_progress_goes_on():
 @pytest.mark.parametrize("batch_size", [8, 20])
 def test_subset_of_the_samples(batch_size):
     problem = make_problem(n_samples=30)
-    order = np.arange(5, 25)
+    order = sample_numbers(5, 25)
     part = type(problem)(
         problem.layout, problem.params.copy(), problem.X[order].copy(), problem.y[order]
     )
