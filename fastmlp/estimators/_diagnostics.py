@@ -28,7 +28,7 @@ Floats = NDArray[Any]
 # Rows that are looked at, at most.
 _MAX_ROWS = 256
 # Bytes that may be taken for some of these rows at a time in any case.
-_PIECE_BYTES, _PIECE_ROWS = 32 * 1024, 16
+_PIECE_BYTES, _PIECE_ROWS = 16 * 1024, 16
 # Fewer rows may all lie on one side of a unit, and fewer epochs are not meant to end in a model.
 _MIN_ROWS, _MIN_EPOCHS = 10, 5
 # Saturated is what lies beyond these, less than 1/200 of an activation's range from its limits.

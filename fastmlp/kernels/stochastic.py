@@ -251,7 +251,7 @@ def _load_block(network, data, order, begin, last, half, scratch):
         rows = view(inputs, 0, n_rows * n_features)
         gather_rows(data.X, n_features, view(order, begin, n_rows), np.int64(0), n_features, rows)
         one, zero = dtype.type(1), dtype.type(0)
-        products = view(scratch.products, half * BLOCK * BLOCK, BLOCK * BLOCK)
+        products = _block_products(scratch, half)
         gemm(
             False, True, n_rows, n_rows, n_features,
             one, inputs, n_features, inputs, n_features, zero, products, BLOCK,
@@ -263,6 +263,13 @@ def _block_inputs(scratch, half, n_features):
     """Return the inputs of one of two blocks."""
     size = BLOCK * n_features
     return view(scratch.inputs, half * size, size)
+
+
+@view_kernel
+def _block_products(scratch, half):
+    """Return the inner products of one of two blocks, which may be in the same place."""
+    size = BLOCK * BLOCK
+    return view(scratch.products, min(half * size, scratch.products.size - size), size)
 
 
 @inlined_kernel
@@ -330,7 +337,7 @@ def _forward_in_block(k, half, scale, scratch, n_parts):
     """Overwrite ``scratch.linear`` by ``c x V`` of sample k of its block; return its |x|^2."""
     z = scratch.linear
     width = z.size
-    products = view(scratch.products, (half * BLOCK + k) * BLOCK, BLOCK)
+    products = view(_block_products(scratch, half), k * BLOCK, BLOCK)
     for part in range(n_parts):
         column, n_columns = _columns(width, n_parts, part)
         start = view(scratch.starts, BLOCK * column + k * n_columns, n_columns)

@@ -173,8 +173,8 @@ class Scratch(NamedTuple):
         Dense inputs of a block, and of the next.
     columns : ndarray of shape (n_features * units of the first layer,) or (0,)
         Weights of the first layer: each thread's columns as a matrix of their own.
-    products : ndarray of shape (2 * BLOCK * BLOCK,)
-        Inner products of these.
+    products : ndarray of shape (min(n_threads, 2) * BLOCK * BLOCK,) or (0,)
+        Inner products of the inputs of a block; where there are several threads, also of the next.
     starts, errors : ndarray of shape (BLOCK * units of the first layer,)
         Pre-activations by the weights at the start of the block, each thread's columns as a matrix
         of their own; deltas times their step.

@@ -248,6 +248,7 @@ def make_workspaces(
     n_parts: int,
     *,
     gathers: bool,
+    has_gradients: bool,
     room_size: int,
 ) -> list[Workspace]:
     """Allocate the buffers of each thread.
@@ -270,6 +271,8 @@ def make_workspaces(
         Parts of the work, for threads that share layers.
     gathers : bool
         Whether dense inputs are gathered.
+    has_gradients : bool
+        Whether there is to be room for gradients.
     room_size : int
         Size of each thread's room.
 
@@ -283,7 +286,7 @@ def make_workspaces(
     capacity = plan.capacity + _ROWS_BETWEEN_PARTS * is_divided
     size, n_outputs = capacity * sum(layout.units[1:]), layout.units[-1]
     n_sums = 2 * n_parts * capacity * max(layout.units[1:]) * is_divided
-    gradients = aligned_empty(plan.n_shards * layout.n_params, dtype)
+    gradients = aligned_empty(plan.n_shards * layout.n_params * has_gradients, dtype)
     workspaces: list[Workspace] = []
     for _ in range(n_threads):
         room = aligned_empty(room_size, dtype)
@@ -307,7 +310,9 @@ def make_workspaces(
     return workspaces
 
 
-def make_scratch(layout: NetworkLayout, dtype: DTypeLike, *, is_dense: bool) -> Scratch:
+def make_scratch(
+    layout: NetworkLayout, dtype: DTypeLike, n_threads: int, *, is_dense: bool
+) -> Scratch:
     """Allocate what descent by single samples needs besides a workspace.
 
     Parameters
@@ -316,6 +321,8 @@ def make_scratch(layout: NetworkLayout, dtype: DTypeLike, *, is_dense: bool) -> 
         The network.
     dtype : dtype
         The compute dtype.
+    n_threads : int
+        Threads, of which the last of several is a block ahead with the products of inputs.
     is_dense : bool
         Whether inputs are dense.
 
@@ -328,7 +335,7 @@ def make_scratch(layout: NetworkLayout, dtype: DTypeLike, *, is_dense: bool) -> 
     return Scratch(
         inputs=aligned_empty(2 * BLOCK * n_features * is_dense, dtype),
         columns=aligned_empty(n_features * width * is_dense, dtype),
-        products=aligned_empty(2 * BLOCK * BLOCK, dtype),
+        products=aligned_empty(min(n_threads, 2) * BLOCK * BLOCK * is_dense, dtype),
         starts=aligned_empty(BLOCK * width, dtype),
         errors=aligned_empty(BLOCK * width, dtype),
         linear=aligned_empty(width, dtype),
