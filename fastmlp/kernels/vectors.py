@@ -21,7 +21,7 @@ __all__ = [
 MAX_REGISTERS = {64: 8, 32: 13, 16: 8}[REGISTER]
 # Rows of a result that are computed together, by the registers that hold one of them: with those of
 # a row of B and a number of A they fill the processor's, of which there are 32 or 16.
-_ROWS_TOGETHER = {1: 8, 2: 12, 3: 8, 4: 6} if REGISTER == 64 else {1: 8, 2: 6, 3: 4}
+_ROWS_TOGETHER = {1: 8, 2: 6, 3: 6, 4: 6} if REGISTER == 64 else {1: 8, 2: 6, 3: 4}
 WIDEST = max(_ROWS_TOGETHER)
 
 
