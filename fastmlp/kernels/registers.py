@@ -9,7 +9,7 @@ from llvmlite import binding, ir
 from numba.core import cgutils, config
 
 __all__ = [
-    "BITS", "IS_FAST", "LINE", "PER_CYCLE", "REGISTER", "Vectors", "constant", "data_of",
+    "BITS", "IS_FAST", "LINE", "PARTS", "PER_CYCLE", "REGISTER", "Vectors", "constant", "data_of",
 ]  # fmt: skip
 
 try:
@@ -30,6 +30,8 @@ LINE = 64
 # Registers that are multiplied and added in a cycle. Zen 4 does so one half after the other.
 _IS_HALVED = (config.CPU_NAME or binding.get_host_cpu_name()) == "znver4"
 PER_CYCLE = 1 if REGISTER == 64 and _IS_HALVED else 2
+# Parts of a register that take as large a part of its time.
+PARTS = 2 // PER_CYCLE
 # Whether products by vector registers are known to be faster than plain loops and BLAS; else they
 # are only right.
 IS_FAST = REGISTER > 16
@@ -46,12 +48,14 @@ class Vectors:
         Where to.
     dtype : numba.types.Float
         The type of a lane.
+    size : int, default=REGISTER
+        Bytes of a vector.
     """
 
-    def __init__(self, builder, dtype):
+    def __init__(self, builder, dtype, size=REGISTER):
         self.builder = builder
         self.itemsize = dtype.bitwidth // 8
-        self.lanes = REGISTER // self.itemsize
+        self.lanes = size // self.itemsize
         self.kind = ir.VectorType(
             ir.FloatType() if self.itemsize == 4 else ir.DoubleType(), self.lanes
         )

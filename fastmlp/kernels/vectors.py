@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -9,7 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp._jit import python_version
-from fastmlp.kernels.registers import BITS, LINE, REGISTER, Vectors, constant, data_of
+from fastmlp.kernels.registers import BITS, LINE, PARTS, REGISTER, Vectors, constant, data_of
 
 __all__ = [
     "MAX_REGISTERS", "WIDEST", "add_product", "add_product_of_nonzeros", "choose", "find_nonzeros",
@@ -33,17 +35,69 @@ def _places(n, lanes, last):
     return np.append(np.arange((n_registers - 1) * lanes), np.arange(last, last + lanes))
 
 
-def _columns_of(vectors, n_registers, n):
-    """Return where in a row of n columns each register begins, and which of its lanes count.
+class _Register(NamedTuple):
+    """One of the registers that hold a row of a result.
 
-    None means all. The last of several registers holds some columns of the one before it, too: what
-    is computed twice is the same, and to leave out lanes takes some processors long.
+    Attributes
+    ----------
+    vectors : Vectors
+        For its size.
+    column : llvmlite.ir.Value
+        Where in the row it begins.
+    place : llvmlite.ir.Value
+        Where the columns of the other matrix begin, in a row of it.
+    counted : llvmlite.ir.Value or None
+        Which of its lanes count; None: all.
     """
-    columns = [constant(register * vectors.lanes) for register in range(n_registers)]
+
+    vectors: Vectors
+    column: ir.Value
+    place: ir.Value
+    counted: ir.Value | None
+
+    def load(self, row):
+        """Read it from a row of the result."""
+        return self.vectors.load(self.vectors.element(row, self.column), self.counted)
+
+    def store(self, vector, row):
+        """Write it to a row of the result."""
+        self.vectors.store(vector, self.vectors.element(row, self.column), self.counted)
+
+
+def _registers_of(builder, dtype, n_parts, n, last=None):
+    """Return the registers that hold a row of n columns: so many parts of registers, as few.
+
+    The last of several holds some columns of the one before it, too: what is computed twice is the
+    same, and to leave out lanes takes some processors long. In a row of the other matrix a whole
+    register with the last columns begins at `last`, or where the row is one of a slab.
+    """
+    whole, n_registers, zero = Vectors(builder, dtype), -(-n_parts // PARTS), constant(0)
+    n_last = n_parts - (n_registers - 1) * PARTS
+    vectors = Vectors(builder, dtype, n_last * REGISTER // PARTS)
     if n_registers == 1:
-        return columns, [vectors.lanes_below(n)]
-    columns[-1] = vectors.builder.sub(n, constant(vectors.lanes))
-    return columns, [None] * n_registers
+        return [_Register(vectors, zero, zero, vectors.lanes_below(n))]
+    columns = [constant(register * whole.lanes) for register in range(n_registers)]
+    place = builder.add(last or columns[-1], constant(whole.lanes - vectors.lanes))
+    column = builder.sub(n, constant(vectors.lanes))
+    return [
+        *(_Register(whole, column, column, None) for column in columns[:-1]),
+        _Register(vectors, column, place, None),
+    ]
+
+
+def _switch_by_parts(builder, dtype, n, most):
+    """Emit blocks for n columns that take 1, 2, ... parts of registers; yield how many in each."""
+    lanes = REGISTER // PARTS // (dtype.bitwidth // 8)
+    n_parts = builder.sdiv(builder.add(n, constant(lanes - 1)), constant(lanes))
+    end = builder.append_basic_block("end")
+    choice = builder.switch(n_parts, end)
+    for number in range(1, most * PARTS + 1):
+        block = builder.append_basic_block(f"parts.{number}")
+        choice.add_case(constant(number), block)
+        builder.position_at_end(block)
+        yield number
+        builder.branch(end)
+    builder.position_at_end(end)
 
 
 def _find_nonzeros(m, k, a, lda, masks):
@@ -146,27 +200,17 @@ def add_product_of_nonzeros(typingctx, m, n, masks, a, lda, slab, old, ldo, c, l
             data_of(context, builder, signature.args[i], arguments[i]) for i in (2, 3, 5, 6, 8)
         )
         masks = builder.bitcast(masks, ir.IntType(64).as_pointer())
-        lanes = REGISTER // (dtype.bitwidth // 8)
-        n_registers = builder.sdiv(builder.add(n, constant(lanes - 1)), constant(lanes))
-        end = builder.append_basic_block("end")
-        choice = builder.switch(n_registers, end)
-        for number in range(1, MAX_REGISTERS + 1):
-            block = builder.append_basic_block(f"registers.{number}")
-            choice.add_case(constant(number), block)
-            builder.position_at_end(block)
-            vectors = Vectors(builder, dtype)
-            _rows_by_slab(vectors, number, m, n, masks, a, lda, slab, old, ldo, c, ldc)
-            builder.branch(end)
-        builder.position_at_end(end)
+        for n_parts in _switch_by_parts(builder, dtype, n, MAX_REGISTERS):
+            registers = _registers_of(builder, dtype, n_parts, n)
+            _rows_by_slab(builder, registers, m, masks, a, lda, slab, old, ldo, c, ldc)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _rows_by_slab(vectors, n_registers, m, n, masks, a, lda, slab, old, ldo, c, ldc):
-    """Emit the loop over rows of C that take so many registers."""
-    builder = vectors.builder
-    columns, counted = _columns_of(vectors, n_registers, n)
+def _rows_by_slab(builder, registers, m, masks, a, lda, slab, old, ldo, c, ldc):
+    """Emit the loop over rows of C that take these registers."""
+    vectors, last = registers[0].vectors, registers[-1].column
     with cgutils.for_range(builder, m) as loop:
         mask = builder.load(vectors.element(masks, loop.index))
         row = vectors.element(a, loop.index, lda)
@@ -176,42 +220,35 @@ def _rows_by_slab(vectors, n_registers, m, n, masks, a, lda, slab, old, ldo, c, 
         next_one = builder.add(loop.index, constant(1))
         is_last = builder.icmp_signed("==", next_one, m)
         next_row = builder.select(is_last, out, vectors.element(out, ldc))
-        for column in dict.fromkeys([*columns[:: LINE // REGISTER], columns[-1]]):
+        columns = [register.column for register in registers[:: LINE // REGISTER]]
+        for column in dict.fromkeys([*columns, last]):
             vectors.prefetch(vectors.element(next_row, column), is_written=True)
         # All of a row is read before anything of it is written.
-        before = vectors.element(old, loop.index, ldo)
-        sums = _load_all(vectors, before, columns, counted)
-        sums = _add_rows_of_slab(vectors, mask, row, slab, sums)
-        for total, column, some in zip(sums, columns, counted, strict=True):
-            vectors.store(total, vectors.element(out, column), some)
+        old_row = vectors.element(old, loop.index, ldo)
+        sums = [register.load(old_row) for register in registers]
+        sums = _add_rows_of_slab(builder, registers, mask, row, slab, sums)
+        for register, total in zip(registers, sums, strict=True):
+            register.store(total, out)
 
 
-def _load_all(vectors, row, columns, counted):
-    """Emit the reading of some registers of a row."""
-    return [
-        vectors.load(vectors.element(row, column), some)
-        for column, some in zip(columns, counted, strict=True)
-    ]
-
-
-def _add_rows_of_slab(vectors, mask, row, slab, sums):
+def _add_rows_of_slab(builder, registers, mask, row, slab, sums):
     """Emit the loop over the bits of a mask; return the sums after it."""
-    builder = vectors.builder
-    before = builder.block
+    vectors, before = registers[0].vectors, builder.block
     head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "done"))
     builder.branch(head)
     builder.position_at_end(head)
     left = builder.phi(mask.type)
-    totals = [builder.phi(vectors.kind) for _ in sums]
+    totals = [builder.phi(register.vectors.kind) for register in registers]
     builder.cbranch(builder.icmp_unsigned("!=", left, constant(0)), body, end)
     builder.position_at_end(body)
     place = vectors.call("llvm.cttz.i64", mask.type, left, ir.Constant(ir.IntType(1), 1))
-    number = vectors.everywhere(builder.load(vectors.element(row, place)))
-    other = vectors.element(slab, place, constant(len(sums) * vectors.lanes))
+    number = builder.load(vectors.element(row, place))
+    width = len(registers) * REGISTER // vectors.itemsize
+    other = vectors.element(slab, place, constant(width))
     new = []
-    for register, total in enumerate(totals):
-        pointer = vectors.element(other, constant(register * vectors.lanes))
-        new.append(vectors.multiply_add(number, vectors.load(pointer, align=REGISTER), total))
+    for (some, _, start, _), total in zip(registers, totals, strict=True):
+        right = some.load(some.element(other, start), align=some.itemsize * some.lanes)
+        new.append(some.multiply_add(some.everywhere(number), right, total))
     without_lowest = builder.and_(left, builder.sub(left, constant(1)))
     for phi, first, later in zip(
         [left, *totals], [mask, *sums], [without_lowest, *new], strict=True
@@ -274,36 +311,23 @@ def add_product(typingctx, m, n, k, alpha, a, row_step, step, b, ldb, last, old,
         a, b, old, c = (
             data_of(context, builder, signature.args[i], arguments[i]) for i in (4, 7, 10, 12)
         )
-        lanes = REGISTER // (dtype.bitwidth // 8)
-        n_registers = builder.sdiv(builder.add(n, constant(lanes - 1)), constant(lanes))
-        end = builder.append_basic_block("end")
-        choice = builder.switch(n_registers, end)
-        for number, height in _ROWS_TOGETHER.items():
-            block = builder.append_basic_block(f"registers.{number}")
-            choice.add_case(constant(number), block)
-            builder.position_at_end(block)
-            vectors, start = Vectors(builder, dtype), constant(0)
-            for n_rows in (height, 1):
+        for n_parts in _switch_by_parts(builder, dtype, n, WIDEST):
+            registers, start = _registers_of(builder, dtype, n_parts, n, last), constant(0)
+            for n_rows in (_ROWS_TOGETHER[len(registers)], 1):
                 start = _rows_together(
-                    vectors, n_rows, number, start, m, n, k, alpha, a, row_step, step, b, ldb, last,
-                    old, ldo, c, ldc,
+                    builder, registers, n_rows, start, m, k, alpha, a, row_step, step, b, ldb, old,
+                    ldo, c, ldc,
                 )  # fmt: skip
-            builder.branch(end)
-        builder.position_at_end(end)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
 def _rows_together(
-    vectors, n_rows, n_registers, start, m, n, k, alpha, a, row_step, step, b, ldb, last, old, ldo,
-    c, ldc,
-):  # fmt: skip
+    builder, registers, n_rows, start, m, k, alpha, a, row_step, step, b, ldb, old, ldo, c, ldc
+):
     """Emit the loop over so many rows of C at a time; return the first row that is left over."""
-    builder, rows = vectors.builder, range(n_rows)
-    columns, counted = _columns_of(vectors, n_registers, n)
-    places = columns if n_registers == 1 else [*columns[:-1], last]
-    factor = vectors.everywhere(alpha)
+    vectors, rows = registers[0].vectors, range(n_rows)
     n_times = builder.sdiv(builder.sub(m, start), constant(n_rows))
     with cgutils.for_range(builder, n_times) as loop:
         first = builder.add(start, builder.mul(loop.index, constant(n_rows)))
@@ -315,34 +339,37 @@ def _rows_together(
         builder.branch(body)
         builder.position_at_end(body)
         place = builder.phi(ir.IntType(64))
-        sums = [[builder.phi(vectors.kind) for _ in columns] for _ in rows]
-        right = vectors.element(b, place, ldb)
+        sums = [[builder.phi(register.vectors.kind) for register in registers] for _ in rows]
+        row = vectors.element(b, place, ldb)
         right = [
-            vectors.load(vectors.element(right, column), some)
-            for column, some in zip(places, counted, strict=True)
+            some.load(some.element(row, begin), counted) for some, _, begin, counted in registers
         ]
         offset = builder.mul(place, step)
         new = []
         for left, totals in zip(lefts, sums, strict=True):
-            number = vectors.everywhere(builder.load(vectors.element(left, offset)))
+            number = builder.load(vectors.element(left, offset))
             new.append(
-                [vectors.multiply_add(number, x, y) for x, y in zip(right, totals, strict=True)]
+                [
+                    some.multiply_add(some.everywhere(number), x, y)
+                    for (some, *_), x, y in zip(registers, right, totals, strict=True)
+                ]
             )
         next_place = builder.add(place, constant(1))
         place.add_incoming(constant(0), before)
         place.add_incoming(next_place, body)
         for totals, later in zip(sums, new, strict=True):
-            for phi, value in zip(totals, later, strict=True):
-                phi.add_incoming(vectors.zeros, before)
+            for register, phi, value in zip(registers, totals, later, strict=True):
+                phi.add_incoming(register.vectors.zeros, before)
                 phi.add_incoming(value, body)
         builder.cbranch(builder.icmp_signed("<", next_place, k), body, end)
         builder.position_at_end(end)
         for number, out, totals in zip(numbers, outs, new, strict=True):
             # All of a row is read before anything of it is written.
-            terms = _load_all(vectors, vectors.element(old, number, ldo), columns, counted)
-            for column, total, term, some in zip(columns, totals, terms, counted, strict=True):
-                total = vectors.multiply_add(factor, total, term)
-                vectors.store(total, vectors.element(out, column), some)
+            old_row = vectors.element(old, number, ldo)
+            terms = [register.load(old_row) for register in registers]
+            for register, total, term in zip(registers, totals, terms, strict=True):
+                factor = register.vectors.everywhere(alpha)
+                register.store(register.vectors.multiply_add(factor, total, term), out)
     return builder.add(start, builder.mul(n_times, constant(n_rows)))
 
 

@@ -20,10 +20,11 @@ def lanes_of(dtype):
 
 
 def widths(dtype):
-    """Columns that fill registers, or all but a lane of the last one, or one lane of it."""
+    """Columns that fill registers, or half of the last one, or a lane more or less."""
     lanes = lanes_of(dtype)
-    few = [1, 2, lanes - 1, lanes, lanes + 1, 3 * lanes, 4 * lanes - 1]
-    return [*few, MAX_REGISTERS * lanes - 1]
+    half = lanes // 2
+    few = [1, 2, half, half + 1, lanes - 1, lanes, lanes + 1, 2 * lanes + half]
+    return [*few, 2 * lanes + half + 1, 3 * lanes, 4 * lanes - 1, MAX_REGISTERS * lanes - 1]
 
 
 def slab_of(B):
