@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -26,8 +27,8 @@ class _Shared:
         self.lock = threading.Lock()
         self.reserved = 0
         self.blas_users = 0
-        self.blas_limits: Any = None
-        self.controller: ThreadpoolController | None = None
+        # Each BLAS, and how many threads it had before.
+        self.blas_before: list[tuple[Any, int]] = []
 
 
 _shared = _Shared()
@@ -37,8 +38,7 @@ def _start_anew() -> None:
     # A child forked in the middle of a fit would inherit a held lock and a limited BLAS.
     global _shared
     inherited, _shared = _shared, _Shared()
-    if inherited.blas_limits is not None:
-        inherited.blas_limits.restore_original_limits()
+    _restore_blas_threads(inherited.blas_before)
 
 
 if hasattr(os, "register_at_fork"):
@@ -143,11 +143,11 @@ def single_threaded_blas() -> Iterator[None]:
     shared = _shared
     with shared.lock:
         if shared.blas_users == 0:
-            if shared.controller is None:
-                # Takes a millisecond, hence kept. SciPy's BLAS is loaded by now.
-                shared.controller = ThreadpoolController().select(user_api="blas")
-            _free_control(shared.controller)
-            shared.blas_limits = shared.controller.limit(limits=1)
+            _free_control()
+            # `limit` would do the same, but describe each library first.
+            shared.blas_before = [(blas, blas.get_num_threads()) for blas in _blas_libraries()]
+            for blas in _blas_libraries():
+                blas.set_num_threads(1)
         shared.blas_users += 1
     try:
         yield
@@ -155,18 +155,29 @@ def single_threaded_blas() -> Iterator[None]:
         with shared.lock:
             shared.blas_users -= 1
             if shared.blas_users == 0:
-                _free_control(shared.controller)
-                shared.blas_limits.restore_original_limits()
+                _free_control()
+                _restore_blas_threads(shared.blas_before)
                 # Whoever comes next may change it too.
-                _free_control(shared.controller)
-                shared.blas_limits = None
+                _free_control()
+                shared.blas_before = []
 
 
-def _free_control(controller: ThreadpoolController) -> None:
+@cache
+def _blas_libraries() -> list[Any]:
+    """Return those that are loaded, SciPy's by now. It takes a millisecond."""
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+def _restore_blas_threads(before: list[tuple[Any, int]]) -> None:
+    for blas, n_threads in before:
+        blas.set_num_threads(n_threads)
+
+
+def _free_control() -> None:
     """Let any thread change the setting next; threadpoolctl keeps it to the first that did.
 
     Ours are serialised by a lock, and the fit that ends last need not be the one that began first.
     """
-    for kind in {type(library) for library in controller.lib_controllers}:
+    for kind in {type(blas) for blas in _blas_libraries()}:
         if hasattr(kind, "clear_controlling_thread"):
             kind.clear_controlling_thread(force=True)
