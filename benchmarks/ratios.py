@@ -118,6 +118,9 @@ def ours(row: Row, threads: int | None = None) -> str | None:
 def fastest(row: Row, threads: int | None = None, peers: list[str] | None = None) -> str | None:
     """Return the fastest contestant that is neither fastmlp nor a mere limit.
 
+    It is the one against which the ratio of fastmlp is the least: medians of times that were taken
+    at about the same time are compared, and not medians over minutes in which the machine changes.
+
     Parameters
     ----------
     row : dict
@@ -134,8 +137,11 @@ def fastest(row: Row, threads: int | None = None, peers: list[str] | None = None
     """
     if peers is None:
         peers = [name for name, peer in PEERS.items() if name != "fastmlp" and not peer.is_limit]
-    keys = [keys[0] for peer in peers if (keys := find(row, peer, threads))]
-    return min(keys, key=lambda key: median_seconds(row, key), default=None)
+    keys = [key for peer in peers for key in find(row, peer, threads)]
+    own = ours(row, threads)
+    if own is None:
+        return min(keys, key=lambda key: median_seconds(row, key), default=None)
+    return min(keys, key=lambda key: ratio(row, key, own).median, default=None)
 
 
 def median_seconds(row: Row, key: str) -> float:
