@@ -13,6 +13,7 @@ import numba
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from probe import meet
 from threadpoolctl import threadpool_limits
 
 from fastmlp._jit import kernel
@@ -22,7 +23,6 @@ from fastmlp.kernels.dense import bias_gradient, dense_forward, input_gradient, 
 from fastmlp.kernels.losses import LOSSES, loss_and_delta
 from fastmlp.kernels.optimizers import OPTIMIZERS, update
 from fastmlp.kernels.products import product, room_size
-from fastmlp.kernels.team import wait_for_all
 from fastmlp.training.memory import aligned_empty
 from fastmlp.training.team import ThreadTeam
 
@@ -195,16 +195,10 @@ def bench_bias_gradient(benchmark: Any, dtype: str) -> None:
     _run(benchmark, f"biases of {N_ROWS} x {FAN_OUT}", bias_gradient, lambda: arguments)
 
 
-@numba.njit(nogil=True)
-def _meet(barrier: Any, times: int) -> None:
-    for _ in range(times):
-        wait_for_all(2, barrier)
-
-
 def bench_barrier(benchmark: Any) -> None:
     """Let two threads meet a thousand times: how far their cores are from each other."""
     benchmark.group = "a thousand meetings of two threads"
     with ThreadTeam(2) as team:
         benchmark.pedantic(
-            lambda: team.run(lambda _: _meet(team.barrier, 1000)), rounds=ROUNDS, warmup_rounds=1
+            lambda: team.run(lambda _: meet(team.barrier, 1000)), rounds=ROUNDS, warmup_rounds=1
         )

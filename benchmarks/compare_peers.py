@@ -4,8 +4,8 @@ Each peer lives in a process of its own for each number of threads, and may use 
 processors. For each workload and precision all of them first train for a few epochs; their loss
 curves are compared with those of a plain NumPy program in double precision, and whoever differs is
 not timed. The others then take turns, in a new order in each round. A sample of two threads before
-or after which these have not two cores to run on (see ``probe``) is repeated before anyone looks at
-it.
+or after which these have not two cores to run on, near each other (see ``probe``), is repeated
+before anyone looks at it.
 
 The result is written as JSON after each row; ``render.py`` makes tables and a chart of it.
 """
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from machine import describe_machine, usable_processors
 from peers import PEERS, Contestant, contestants
-from probe import MOST_SLOWDOWN, slowdown_of_two_threads
+from probe import MOST_SECONDS_APART, MOST_SLOWDOWN, seconds_apart, slowdown_of_two_threads
 from ratios import doubtful_samples, fastest, median_seconds, ours, ratio
 from reference import Reference, distance, train_reference
 from rich.console import Console
@@ -139,6 +139,7 @@ class Comparison:
                 if sample["error"] is None:
                     result["seconds"].append(sample["seconds"])
                     result["slowdowns"].append(sample["slowdown"])
+                    result["seconds_apart"].append(sample["seconds_apart"])
                 else:
                     result["seconds"] = []
 
@@ -173,7 +174,8 @@ class Comparison:
             variant=who.variant,
         )
         result = {
-            "error": None, "seconds": [], "slowdowns": [], "prepare_seconds": prepared["seconds"],
+            "error": None, "seconds": [], "slowdowns": [], "seconds_apart": [],
+            "prepare_seconds": prepared["seconds"],
         }  # fmt: skip
         if PEERS[who.peer].is_limit:
             return result
@@ -211,22 +213,25 @@ class Comparison:
             epochs = min(max(wanted, epochs + 1), 4 * epochs, MAX_EPOCHS)
 
     def _sample(self, who: Contestant, results: dict[str, Any]) -> dict[str, Any]:
-        """Time a sample, again where two threads had not two cores before or after it.
+        """Time a sample, again where two threads had not two near cores before or after it.
 
         That is decided before anyone looks at its time.
         """
         epochs = results[who.key]["epochs"]
         for _ in range(self.options.repeats + 1):
-            before = self._slowdown(who)
+            before = self._probe(who)
             seconds = self._ask(who, "run", variant=who.variant, epochs=epochs)
-            slowdown = max(before, self._slowdown(who))
-            if slowdown <= MOST_SLOWDOWN:
+            slowdown, apart = map(max, before, self._probe(who))
+            if slowdown <= MOST_SLOWDOWN and apart <= MOST_SECONDS_APART:
                 break
-        return {"error": None, "seconds": seconds / epochs, "slowdown": slowdown}
+        return {
+            "error": None, "seconds": seconds / epochs, "slowdown": slowdown,
+            "seconds_apart": apart,
+        }  # fmt: skip
 
     @staticmethod
-    def _slowdown(who: Contestant) -> float:
-        return slowdown_of_two_threads() if who.threads > 1 else 1.0
+    def _probe(who: Contestant) -> tuple[float, float]:
+        return (slowdown_of_two_threads(), seconds_apart()) if who.threads > 1 else (1.0, 0.0)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -286,6 +291,7 @@ def compare(options: argparse.Namespace, console: Console) -> dict[str, Any]:
             "rounds": options.rounds,
             "most_repeats": options.repeats,
             "most_slowdown": MOST_SLOWDOWN,
+            "most_seconds_apart": MOST_SECONDS_APART,
             "seconds_per_sample": options.seconds,
             "check_epochs": options.check_epochs,
         },

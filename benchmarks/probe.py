@@ -1,7 +1,9 @@
-"""Whether two threads run on two cores right now.
+"""Whether two threads run on two cores right now, and on cores that are near each other.
 
 Two virtual cores are at times one real core, or another machine's work is in the way. A product of
-two matrices in each of two threads then takes longer than one alone.
+two matrices in each of two threads then takes longer than one alone. At other times they are real
+cores, but as far apart as two machines' halves: what one has written takes microseconds to the
+other. Whoever shares the steps of a small network, however, waits for that many times in each.
 """
 
 from __future__ import annotations
@@ -10,13 +12,26 @@ import threading
 import time
 from typing import Any
 
+import numba
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-__all__ = ["MOST_SLOWDOWN", "slowdown_of_two_threads"]
+from fastmlp.kernels.team import wait_for_all
+from fastmlp.training.team import ThreadTeam
+
+__all__ = [
+    "MOST_SECONDS_APART",
+    "MOST_SLOWDOWN",
+    "meet",
+    "seconds_apart",
+    "slowdown_of_two_threads",
+]
 
 # With a core each it is 1; two threads that take turns on one core have 2.
 MOST_SLOWDOWN = 1.25
+# Within one processor two threads meet in a quarter to half of a microsecond.
+MOST_SECONDS_APART = 1e-6
+_MEETINGS = 2000
 _SIZE, _PRODUCTS, _REPETITIONS = 256, 40, 5  # fits a core's own cache; some 20 ms
 
 
@@ -32,6 +47,38 @@ def slowdown_of_two_threads() -> float:
         pairs = [(_seconds(1), _seconds(2)) for _ in range(_REPETITIONS)]
     alone, together = zip(*pairs, strict=True)
     return float(np.median(together) / min(alone))
+
+
+def seconds_apart() -> float:
+    """Measure how long two threads take to meet at a barrier.
+
+    Returns
+    -------
+    float
+        Seconds: the median of five tries.
+    """
+    with ThreadTeam(2) as team:
+        seconds = []
+        for _ in range(_REPETITIONS + 1):
+            began = time.perf_counter()
+            team.run(lambda _: meet(team.barrier, _MEETINGS))
+            seconds.append((time.perf_counter() - began) / _MEETINGS)
+    return float(np.median(seconds[1:]))  # the first one wakes them up, or compiles
+
+
+@numba.njit(nogil=True)
+def meet(barrier: Any, times: int) -> None:
+    """Meet the other one of two threads.
+
+    Parameters
+    ----------
+    barrier : ndarray
+        Of the team.
+    times : int
+        How often.
+    """
+    for _ in range(times):
+        wait_for_all(2, barrier)
 
 
 def _seconds(n_threads: int) -> float:

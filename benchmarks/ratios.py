@@ -42,7 +42,7 @@ class Ratio(NamedTuple):
 
 
 def doubtful_samples(result: dict[str, Any]) -> list[str]:
-    """Return what is to be said of samples in which two threads had not two cores.
+    """Return what is to be said of samples in which two threads had not two near cores.
 
     Parameters
     ----------
@@ -54,8 +54,9 @@ def doubtful_samples(result: dict[str, Any]) -> list[str]:
     list of str
         A sentence for each row that has kept such samples, after the most repetitions.
     """
-    most, sentences = result["settings"].get("most_slowdown"), []
-    n_repeats = result["settings"].get("most_repeats")
+    settings, sentences = result["settings"], []
+    most, farthest = settings.get("most_slowdown"), settings.get("most_seconds_apart", np.inf)
+    n_repeats = settings.get("most_repeats")
     after = f", after {n_repeats} repetitions either" if n_repeats else "; none was repeated"
     for row in result["rows"]:
         kept = [s for who in row["contestants"].values() for s in who.get("slowdowns", [])]
@@ -64,6 +65,13 @@ def doubtful_samples(result: dict[str, Any]) -> list[str]:
             sentences.append(
                 f"{row['workload']} {row['dtype']}: in {n_doubtful} of {len(kept)} samples two "
                 f"threads had not two cores{after}."
+            )
+        kept = [s for who in row["contestants"].values() for s in who.get("seconds_apart", [])]
+        n_doubtful = sum(apart > farthest for apart in kept)
+        if n_doubtful:
+            sentences.append(
+                f"{row['workload']} {row['dtype']}: in {n_doubtful} of {len(kept)} samples the "
+                f"cores of two threads were far apart{after}."
             )
     return sentences
 
