@@ -255,7 +255,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     add("--threads", nargs="+", type=int, choices=possible_threads, default=possible_threads)
     add("--rounds", type=int, default=11, help="samples of each contestant; 0: check only")
-    add("--repeats", type=int, default=3, help="of a sample without two real cores, at most")
+    add("--repeats", type=int, default=3, help="of a sample without two near cores, at most")
     add("--seconds", type=float, default=0.25, help="least time of a sample (5 epochs at least)")
     add("--check-epochs", type=int, default=2, help="epochs of the comparison of loss curves")
     add("--torch-compile", action="store_true", help="also time torch.compile (slow to compile)")

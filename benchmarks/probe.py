@@ -3,7 +3,7 @@
 Two virtual cores are at times one real core, or another machine's work is in the way. A product of
 two matrices in each of two threads then takes longer than one alone. At other times they are real
 cores, but as far apart as two machines' halves: what one has written takes microseconds to the
-other. Whoever shares the steps of a small network, however, waits for that many times in each.
+other, for which whoever shares the steps of a small network waits many times in each.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def meet(barrier: Any, times: int) -> None:
 
     Parameters
     ----------
-    barrier : ndarray
+    barrier : ndarray of int64, shape (24,)
         Of the team.
     times : int
         How often.

@@ -52,27 +52,27 @@ def doubtful_samples(result: dict[str, Any]) -> list[str]:
     Returns
     -------
     list of str
-        A sentence for each row that has kept such samples, after the most repetitions.
+        Up to two sentences for each row that has kept such samples, after the most repetitions.
     """
     settings, sentences = result["settings"], []
-    most, farthest = settings.get("most_slowdown"), settings.get("most_seconds_apart", np.inf)
+    limits = [
+        ("slowdowns", settings.get("most_slowdown"), "two threads had not two cores"),
+        (
+            "seconds_apart", settings.get("most_seconds_apart"),
+            "the cores of two threads were far apart",
+        ),
+    ]  # fmt: skip
     n_repeats = settings.get("most_repeats")
     after = f", after {n_repeats} repetitions either" if n_repeats else "; none was repeated"
     for row in result["rows"]:
-        kept = [s for who in row["contestants"].values() for s in who.get("slowdowns", [])]
-        n_doubtful = sum(slowdown > most for slowdown in kept)
-        if n_doubtful:
-            sentences.append(
-                f"{row['workload']} {row['dtype']}: in {n_doubtful} of {len(kept)} samples two "
-                f"threads had not two cores{after}."
-            )
-        kept = [s for who in row["contestants"].values() for s in who.get("seconds_apart", [])]
-        n_doubtful = sum(apart > farthest for apart in kept)
-        if n_doubtful:
-            sentences.append(
-                f"{row['workload']} {row['dtype']}: in {n_doubtful} of {len(kept)} samples the "
-                f"cores of two threads were far apart{after}."
-            )
+        for key, most, what in limits:
+            kept = [x for who in row["contestants"].values() for x in who.get(key, [])]
+            n_doubtful = sum(x > most for x in kept)
+            if n_doubtful:
+                sentences.append(
+                    f"{row['workload']} {row['dtype']}: in {n_doubtful} of {len(kept)} samples "
+                    f"{what}{after}."
+                )
     return sentences
 
 
@@ -128,6 +128,7 @@ def fastest(row: Row, threads: int | None = None, peers: list[str] | None = None
 
     It is the one against which the ratio of fastmlp is the least: medians of times that were taken
     at about the same time are compared, and not medians over minutes in which the machine changes.
+    Where fastmlp was not timed, it is the one with the smallest median.
 
     Parameters
     ----------

@@ -195,7 +195,7 @@ def _pack_checkpoint(checkpoint: Mapping[str, Any], tensors: dict[str, Floats]) 
     row = {}
     for name, value in checkpoint.items():
         if isinstance(value, np.ndarray):
-            tensors[f"checkpoint.{name}"] = value.astype(np.int64)
+            tensors[f"checkpoint.{name}"] = value.astype(np.int64)  # as the format says
         else:
             row[name] = encoded(value, name)
     return row
@@ -531,22 +531,21 @@ def _progress(row: dict[str, Any], tensors: Mapping[str, Floats]) -> Progress:
 def _unpack_checkpoint(row: Any, tensors: Mapping[str, Floats]) -> dict[str, Any] | None:
     if row is None:
         return None
+    samples = {"order": tensors["checkpoint.order"]}
+    if "checkpoint.held_out" in tensors:
+        samples["held_out"] = tensors["checkpoint.held_out"]
+    together = np.concatenate(list(samples.values()))
+    if any(array.dtype != np.int64 for array in samples.values()) or not np.array_equal(
+        np.sort(together), np.arange(together.size)
+    ):
+        raise ModelFormatError("the order of the samples must be a permutation")
     checkpoint: dict[str, Any] = {
-        "order": tensors["checkpoint.order"],
         "held_out": None,
+        **{name: array.astype(np.int32) for name, array in samples.items()},
         "every": as_count(row["every"], smallest=1),
         "digest": of_kind(row["digest"], str, "the digest"),
         "random_state": decoded(row["random_state"]),
     }
-    if "checkpoint.held_out" in tensors:
-        checkpoint["held_out"] = tensors["checkpoint.held_out"]
-    names = [name for name in ("order", "held_out") if checkpoint[name] is not None]
-    together = np.concatenate([checkpoint[name] for name in names])
-    if any(checkpoint[name].dtype != np.int64 for name in names) or not np.array_equal(
-        np.sort(together), np.arange(together.size)
-    ):
-        raise ModelFormatError("the order of the samples must be a permutation")
-    checkpoint |= {name: checkpoint[name].astype(np.int32) for name in names}
     if not isinstance(checkpoint["random_state"], np.random.RandomState):
         raise ModelFormatError("the random state is missing")
     return checkpoint

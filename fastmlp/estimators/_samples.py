@@ -235,14 +235,14 @@ def weigh(
     return validate_sample_weight(products, X, dtype, f"{name} times class_weight")
 
 
-def refuse_weightless(weights: Floats, trained_on: Any, held_out: Any) -> None:
+def refuse_weightless(weights: Floats, trained_on: Indices, held_out: Indices) -> None:
     """Refuse a split of which one side weighs nothing.
 
     Parameters
     ----------
     weights : ndarray of shape (n_samples,)
         Weights of all samples.
-    trained_on, held_out : ndarray of int64
+    trained_on, held_out : ndarray of int32
         The two sides.
 
     Raises

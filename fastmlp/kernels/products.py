@@ -58,10 +58,12 @@ _LEAST_WORK, _LEAST_TRANSPOSED, FEW_ROWS = (
     (100_000, 5_000, 16) if REGISTER == 64 else (5_000, 5_000, 8)
 )
 # Multiply-adds up to which OpenBLAS, for AVX-512, packs nothing, if B is not transposed; and from
-# which on it is worth while.
-_SMALL_PRODUCT, _LARGE_PRODUCT = (1_000_000, 100_000_000) if REGISTER == 64 else (0, 20_000_000)
-if REGISTER == 64 and PER_CYCLE == 1:
-    _LARGE_PRODUCT *= 10
+# which on it is worth while: later on Zen 4, whose halves leave it less to gain.
+_SMALL_PRODUCT, _LARGE_PRODUCT = (
+    (1_000_000, 1_000_000_000 if PER_CYCLE == 1 else 100_000_000)
+    if REGISTER == 64
+    else (0, 20_000_000)
+)
 # Multiply-adds below which `product` leaves no A of FEW_ROWS or more to BLAS, if neither matrix is
 # transposed and there are more than _LEAST_WORK; `dense_forward` does not leave it fewer rows.
 OWN_WORK = 0 if REGISTER == 64 else _LARGE_PRODUCT

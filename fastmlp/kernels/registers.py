@@ -30,7 +30,7 @@ LINE = 64
 # Registers that are multiplied and added in a cycle. Zen 4 does so one half after the other.
 _IS_HALVED = (config.CPU_NAME or binding.get_host_cpu_name()) == "znver4"
 PER_CYCLE = 1 if REGISTER == 64 and _IS_HALVED else 2
-# Parts of a register that take as large a part of its time.
+# Parts of a register of which fewer take less time: halves, where they come one after the other.
 PARTS = 2 // PER_CYCLE
 # Whether products by vector registers are known to be faster than plain loops and BLAS; else they
 # are only right.

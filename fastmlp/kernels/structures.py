@@ -142,8 +142,8 @@ class Workspace(NamedTuple):
         Targets of a batch, and its terms of the loss.
     weights : ndarray of shape (capacity,)
         Its sample weights.
-    gradients : ndarray of shape (n_shards * n_params,)
-        One mean gradient per shard of a batch, one after another.
+    gradients : ndarray of shape (n_shards * n_params,) or (0,)
+        One mean gradient per shard of a batch, one after another. `run_samples` needs none.
     sums : ndarray of shape (2 * n_parts * capacity * width of the widest layer,) or (0,)
         For `step_together`: what each part's units add to the pre-activations of the next layer,
         in turns in one half and the other; later, the deltas of a whole layer.
@@ -219,7 +219,8 @@ class Step(NamedTuple):
     sum_squares : int
         Address of `sum_of_squares`; 0 where the norm has no limit.
     update_parts : int
-        Address of `update_parts`; 0 where threads go through layers together.
+        Address of `update_parts`; 0 where threads go through layers together, or single samples
+        are enough.
     """
 
     optimizer: int

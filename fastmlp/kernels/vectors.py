@@ -22,7 +22,8 @@ __all__ = [
 # should fit a first-level cache of 32 KiB.
 MAX_REGISTERS = {64: 8, 32: 13, 16: 8}[REGISTER]
 # Rows of a result that are computed together, by the registers that hold one of them: with those of
-# a row of B and a number of A they fill the processor's, of which there are 32 or 16.
+# a row of B and a number of A they fit the processor's, of which there are 32 or 16. Of more than
+# some eight rows LLVM would keep the addresses in memory.
 _ROWS_TOGETHER = {1: 8, 2: 6, 3: 6, 4: 6} if REGISTER == 64 else {1: 8, 2: 6, 3: 4}
 WIDEST = max(_ROWS_TOGETHER)
 
@@ -69,7 +70,7 @@ def _registers_of(builder, dtype, n_parts, n, last=None):
 
     The last of several holds some columns of the one before it, too: what is computed twice is the
     same, and to leave out lanes takes some processors long. In a row of the other matrix a whole
-    register with the last columns begins at `last`, or where the row is one of a slab.
+    register with the last columns begins at `last`; None: where it does in a slab.
     """
     whole, n_registers, zero = Vectors(builder, dtype), -(-n_parts // PARTS), constant(0)
     n_last = n_parts - (n_registers - 1) * PARTS
@@ -77,11 +78,12 @@ def _registers_of(builder, dtype, n_parts, n, last=None):
     if n_registers == 1:
         return [_Register(vectors, zero, zero, vectors.lanes_below(n))]
     columns = [constant(register * whole.lanes) for register in range(n_registers)]
-    place = builder.add(last or columns[-1], constant(whole.lanes - vectors.lanes))
-    column = builder.sub(n, constant(vectors.lanes))
+    last = columns[-1] if last is None else last
+    last_place = builder.add(last, constant(whole.lanes - vectors.lanes))
+    last_column = builder.sub(n, constant(vectors.lanes))
     return [
         *(_Register(whole, column, column, None) for column in columns[:-1]),
-        _Register(vectors, column, place, None),
+        _Register(vectors, last_column, last_place, None),
     ]
 
 

@@ -25,7 +25,7 @@ from fastmlp.kernels.products import room_size
 from fastmlp.kernels.series import ENDED, end_epoch
 from fastmlp.kernels.shards import update_parts
 from fastmlp.kernels.stochastic import BLOCK, run_samples
-from fastmlp.kernels.structures import Data, Series, Step, Team, Workspace
+from fastmlp.kernels.structures import Data, Series, Step, Team
 from fastmlp.kernels.subnormals import AS_IT_IS, FLUSH, set_mode
 from fastmlp.training.data import Indices, density_of_features, n_samples_of
 from fastmlp.training.memory import aligned_empty
@@ -188,7 +188,7 @@ class Engine:
             add_l1_gradient.address(params.dtype) if l1 else 0,
             np.inf if max_grad_norm is None else float(max_grad_norm),
             0 if max_grad_norm is None else sum_of_squares.address(params.dtype),
-            0 if self._may_run_samples else self._update_parts(),
+            0 if self._may_run_samples else self._address_of_update_parts(),
         )
         self._correct, self._hyper, self._count = row.correct, hyper, optimizer.count
         self._n_jobs = n_jobs
@@ -243,8 +243,8 @@ class Engine:
             elsewhere.append(end_epoch)
         compile_ahead(elsewhere, [forward_pass, predict], self.params.dtype)
 
-    def _update_parts(self) -> int:
-        """Return what `Step` wants of batches."""
+    def _address_of_update_parts(self) -> int:
+        """Return it, after compiling it if it is asked for first; 0 where threads share layers."""
         return 0 if self._plan.shares_layers else update_parts.address(self.params.dtype)
 
     def __enter__(self) -> Engine:
@@ -271,17 +271,14 @@ class Engine:
                 densities = density_of_features(self._data, self._layout.units[0])
             bounds = bounds_of_parts(self._layout, n_parts, densities)
             self._team = Team(n_threads, n_parts, self._threads.barrier, bounds)
-            self._workspaces = self._make_workspaces(has_gradients=not self._may_run_samples)
+            self._workspaces = make_workspaces(
+                self._layout, dtype, self._plan, n_threads, n_parts, gathers=self._gathers,
+                has_gradients=not self._may_run_samples, room_size=self._room_size,
+            )  # fmt: skip
             self._choose_size()
             # All is held: keep it until the engine is left. Had anything failed, it were released.
             self._held = stack.pop_all()
         return self
-
-    def _make_workspaces(self, *, has_gradients: bool) -> list[Workspace]:
-        return make_workspaces(
-            self._layout, self.params.dtype, self._plan, self._team.size, self._team.n_parts,
-            gathers=self._gathers, has_gradients=has_gradients, room_size=self._room_size,
-        )  # fmt: skip
 
     def __exit__(self, *exception: Any) -> None:
         """Give the threads back.
@@ -324,10 +321,15 @@ class Engine:
                 self._run_together(run_samples, arguments, losses, last - first)
             self._count[0] += self.n_batches
         else:
-            if self._may_run_samples and not self._workspaces[0].gradients.size:
-                # A rate too large for it, which is rare.
-                self._workspaces = self._make_workspaces(has_gradients=True)
-                self._step = self._step._replace(update_parts=self._update_parts())
+            if not self._workspaces[0].gradients.size:
+                # A rate too large for `run_samples`, which does without: that is rare.
+                self._step = self._step._replace(update_parts=self._address_of_update_parts())
+                gradients = aligned_empty(
+                    self._plan.n_shards * self._layout.n_params, self.params.dtype
+                )
+                self._workspaces = [
+                    workspace._replace(gradients=gradients) for workspace in self._workspaces
+                ]
             self._run_batches(order, in_order, rates, (seed << 32) + int(self._count[0]), losses)
         # As `loss_of_epoch` does, for which Python's own numbers are faster.
         summands, n_shards = losses[:, 0].tolist(), self._plan.n_shards

@@ -115,6 +115,7 @@ class Predictor:
         out = np.empty((n_samples, self._n_outputs), self.params.dtype)
         rows = min(self._rows, max(n_samples, 1))
         own_product = self._product_for(rows)
+        samples = sample_numbers(0, n_samples) if data.forward else _NO_SAMPLES
         useful = min(n_samples * self.layout.n_weights // _WORTH_A_THREAD, n_samples // rows)
         with self._blas_limit(rows, own_product), reserve_threads(n_jobs, useful) as n_threads:
             # Whole pieces for each thread: how many there are must not show in the last bits.
@@ -127,11 +128,10 @@ class Predictor:
 
             def work(thread: int) -> None:
                 begin, end = bounds[thread], bounds[thread + 1]
-                samples = sample_numbers(begin, end) if data.forward else _NO_SAMPLES
                 buffer = self._buffer_for(rows, own_product)
                 are_finite[thread] = predict(
                     *network, own_product, data.X, data.indptr, data.indices, data.forward,
-                    samples, begin, end, rows, checks, buffer, out.reshape(-1),
+                    samples[begin:end], begin, end, rows, checks, buffer, out.reshape(-1),
                 )  # fmt: skip
 
             with ThreadTeam(n_threads) as team:

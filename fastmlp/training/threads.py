@@ -144,8 +144,11 @@ def single_threaded_blas() -> Iterator[None]:
     with shared.lock:
         if shared.blas_users == 0:
             _free_control()
-            # `limit` would do the same, but describe each library first.
-            shared.blas_before = [(blas, blas.get_num_threads()) for blas in _blas_libraries()]
+            # `limit` would do the same, but describe each library first. After an interrupt in the
+            # middle of this, what was before is still noted.
+            shared.blas_before = shared.blas_before or [
+                (blas, blas.get_num_threads()) for blas in _blas_libraries()
+            ]
             for blas in _blas_libraries():
                 blas.set_num_threads(1)
         shared.blas_users += 1

@@ -61,44 +61,59 @@ def test_rows_are_added_to_those_of_the_same_machine_and_settings(tmp_path):
         run(tmp_path, *words, "--rounds", "2", "--add")
 
 
-# What the probe says, twice per try of a sample of two threads; which tries are kept, with which
-# slowdowns; and the number of samples to warn of.
+NEAR = 3e-7
+
+
+# What the probes say, twice per try of a sample of two threads; which tries are kept, with which
+# slowdowns and distances; and what to warn of.
 @pytest.mark.parametrize(
-    ("probes", "kept", "slowdowns", "n_doubtful"),
+    ("slowdowns", "distances", "kept", "noted", "warning"),
     [
-        ([1.0, 1.1] * 2, [0, 1], [1.1, 1.1], 0),
-        ([2.0, 1.0, 1.0, 2.0, 1.1, 1.2, 1.0, 1.0], [2, 3], [1.2, 1.0], 0),
-        ([2.0, 2.1] * 4 + [1.0, 1.0], [3, 4], [2.1, 1.0], 1),
+        ([1.0, 1.1] * 2, [NEAR] * 4, [0, 1], ([1.1, 1.1], [NEAR, NEAR]), ""),
+        (
+            [2.0, 1.0, 1.0, 2.0, 1.1, 1.2, 1.0, 1.0], [NEAR] * 8, [2, 3],
+            ([1.2, 1.0], [NEAR, NEAR]), "",
+        ),
+        ([1.0] * 6, [2e-6, NEAR, 4e-7, NEAR, NEAR, NEAR], [1, 2], ([1.0, 1.0], [4e-7, NEAR]), ""),
+        (
+            [2.0, 2.1] * 4 + [1.0, 1.0], [NEAR] * 10, [3, 4], ([2.1, 1.0], [NEAR, NEAR]),
+            "two threads had not two cores",
+        ),
+        (
+            [1.0] * 10, [NEAR, 2e-6] * 4 + [NEAR, NEAR], [3, 4], ([1.0, 1.0], [2e-6, NEAR]),
+            "the cores of two threads were far apart",
+        ),
     ],
-)
-def test_a_sample_without_two_cores_is_repeated(
-    tmp_path, monkeypatch, probes, kept, slowdowns, n_doubtful
+)  # fmt: skip
+def test_a_sample_without_two_near_cores_is_repeated(
+    tmp_path, monkeypatch, slowdowns, distances, kept, noted, warning
 ):
-    probes = iter(probes)
-    monkeypatch.setattr(compare_peers, "slowdown_of_two_threads", lambda: next(probes))
+    slowdowns, distances = iter(slowdowns), iter(distances)
+    monkeypatch.setattr(compare_peers, "slowdown_of_two_threads", lambda: next(slowdowns))
+    monkeypatch.setattr(compare_peers, "seconds_apart", lambda: next(distances))
     ask, answers = compare_peers.Comparison._ask, {}
 
-    def noted(self, who, command, **arguments):
+    def ask_and_keep(self, who, command, **arguments):
         answer = ask(self, who, command, **arguments)
         if command == "run":
             answers.setdefault(who.key, []).append(answer)
         return answer
 
-    monkeypatch.setattr(compare_peers.Comparison, "_ask", noted)
+    monkeypatch.setattr(compare_peers.Comparison, "_ask", ask_and_keep)
     result, printed = run(
         tmp_path, "--workloads", "tiny", "--peers", "sklearn", "--dtypes", "float32",
         "--threads", "1", "2", "--rounds", "2",
     )  # fmt: skip
-    assert next(probes, None) is None
+    assert next(slowdowns, None) is next(distances, None) is None
     one, two = result["rows"][0]["contestants"].values()
-    assert one["slowdowns"] == [1.0, 1.0]
-    assert two["slowdowns"] == slowdowns
+    assert (one["slowdowns"], one["seconds_apart"]) == ([1.0, 1.0], [0.0, 0.0])
+    assert (two["slowdowns"], two["seconds_apart"]) == noted
     # The last runs are the samples: before them all was checked, and the epochs were counted.
     tries = answers["sklearn/fit/2"][-(kept[-1] + 1) :]
     assert two["seconds"] == [tries[k] / two["epochs"] for k in kept]
-    sentence = "tiny float32: in 1 of 4 samples two threads had not two cores"
-    assert (sentence in printed) == (n_doubtful > 0)
-    assert (sentence in failures(result)) == (n_doubtful > 0)
+    for text in (printed, failures(result)):
+        assert ("samples" in text) == bool(warning)
+        assert not warning or f"tiny float32: in 1 of 4 samples {warning}" in text
 
 
 def test_the_probe_tells_one_core_from_two():
@@ -113,6 +128,10 @@ def test_the_probe_tells_one_core_from_two():
         text=True, check=True,
     )  # fmt: skip
     assert float(done.stdout) > least
+
+
+def test_the_probe_tells_how_long_two_threads_take_to_meet():
+    assert 0 < probe.seconds_apart() < 1
 
 
 @pytest.mark.parametrize("name", ["torch", "jax", "replay"])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import render
-from ratios import geometric_mean, ratio
+from ratios import fastest, geometric_mean, ratio
 from rendering.markdown import three_digits
 from rendering.measure_tables import cold_start
 
@@ -68,6 +68,13 @@ def results(tmp_path):
         json.dumps({"machine": machine, "is_quick": False, "result": latencies})
     )
     return tmp_path
+
+
+def test_the_fastest_is_the_one_with_the_least_ratio():
+    others = {"torch_eager1": [2.0, 2.5, 9.0], "jax_jit1": [3.0, 3.0, 3.0]}
+    assert fastest(row("x", "float32", fastmlp_fit1=[1.0, 4.0, 4.0], **others)) == "jax/jit/1"
+    # By the smallest median, if there is nothing to compare with.
+    assert fastest(row("x", "float32", **others)) == "torch/eager/1"
 
 
 def test_ratios_are_formed_within_rounds():

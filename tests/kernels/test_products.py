@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels.dense import ROWS_WITHOUT_BLAS
-from fastmlp.kernels.products import _LEAST_WORK, _MOST_TURNED, FEW_ROWS, OWN_WORK, room_size
+from fastmlp.kernels.products import (
+    _LARGE_PRODUCT,
+    _LEAST_WORK,
+    _MOST_TURNED,
+    FEW_ROWS,
+    OWN_WORK,
+    room_size,
+)
 from fastmlp.kernels.registers import BITS, IS_FAST, REGISTER
 from fastmlp.training import engine as engine_module
 from fastmlp.training.data import sample_numbers
@@ -149,7 +156,8 @@ def test_many_rows_of_a_transposed_matrix(dtype):
 @pytest.mark.parametrize("trans_a", [False, True])
 def test_what_is_left_to_blas(trans_a):
     # Too much work, too little, too few rows of A in memory.
-    cases = [((480, 480, 480), 1.0), ((16, 16, 16), 0.1), ((3, 300, 300), 0.1)]
+    much = int(_LARGE_PRODUCT ** (1 / 3)) + 1
+    cases = [((much, much, much), 1.0), ((16, 16, 16), 0.1), ((3, 300, 300), 0.1)]
     if REGISTER == 64:
         # A single column; and what BLAS has kernels for.
         cases += [((900, 1, 900), 1.0), ((100, 64, 100), 1.0)]

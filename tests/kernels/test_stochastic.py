@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.stochastic import BLOCK
 from fastmlp.training.data import sample_numbers
 from tests import reference
 from tests.kernels.compiled import FLOATS, IS_COMPILED, N_JOBS
@@ -159,3 +160,32 @@ def test_blocks_and_threads(n_samples, n_jobs, monkeypatch):
         assert engine._team.size == n_jobs
     np.testing.assert_allclose(train(problem, alpha=0.1, n_jobs=n_jobs), losses, rtol=1e-11)
     np.testing.assert_allclose(problem.params, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_jobs", N_JOBS)
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_rates_that_are_too_large_for_a_while(is_sparse, n_jobs, monkeypatch):
+    # Beyond half of 1 / alpha, steps are those of batches, which want gradients.
+    monkeypatch.setattr("fastmlp.training.plan._WORTH_A_THREAD_PER_SAMPLE", 1)
+    alpha, small, large = 10.0, 0.02, 0.08
+    problem = make_problem((48, 5), n_features=6, n_samples=40)
+    network, order = problem.twin(), sample_numbers(0, 40)
+    X, y, _ = problem.twin_data()
+    for rate in [small, large, small, large, small]:
+        reference.train(
+            network, X, y, TWIN_LOSSES[problem.layout.loss][0], reference.SGD(rate),
+            batch_size=1, n_epochs=1, alpha=alpha,
+        )  # fmt: skip
+    options = {"X": sparse.csr_array(problem.X) if is_sparse else None, "n_jobs": n_jobs}
+    engine = problem.engine("sgd", batch_size=1, alpha=alpha, **options)
+    for rates in [small, large, small], [large, small]:
+        with engine:
+            n_threads = 1 if is_sparse else n_jobs
+            n_products = 0 if is_sparse else min(n_threads, 2) * BLOCK**2
+            assert engine._scratch.products.size == n_products
+            assert not engine._workspaces[0].gradients.size
+            for rate in rates:
+                engine.run_epoch(order, True, np.full(40, rate))
+            assert engine._workspaces[0].gradients.size
+    expected = problem.flatten(network.parameters)
+    np.testing.assert_allclose(problem.params, expected, rtol=1e-9, atol=1e-12)

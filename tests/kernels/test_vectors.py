@@ -2,6 +2,8 @@
 
 import ctypes
 import mmap
+import os
+import subprocess
 import sys
 
 import numba
@@ -143,7 +145,8 @@ def test_add_product_of_nonzeros(depth, density, dtype):
 def test_add_product(depth, is_transposed, dtype):
     rng = np.random.default_rng(0)
     lanes = lanes_of(dtype)
-    for n_columns in [1, lanes, lanes + 1, *range(2 * lanes - 1, WIDEST * lanes + 1, lanes)]:
+    some = range(lanes // 2, WIDEST * lanes + 1, lanes // 2)
+    for n_columns in [1, *some, *(n + 1 for n in some[:-1])]:
         # One row at a time, and as many as go through together.
         for n_rows, has_one_term, alpha in [(1, True, 1.0), (5, False, -0.3), (26, True, 0.3)]:
             # What is outside the matrices is nan, and must be neither read nor written.
@@ -225,3 +228,14 @@ def test_transpose_square(dtype):
     compiled.transpose_square(matrix.ravel(), size + 3, out.reshape(-1), size + 1)
     np.testing.assert_array_equal(out[:, :size], matrix[:, :size].T)
     np.testing.assert_array_equal(out[:, size:], -1)
+
+
+@pytest.mark.skipif(REGISTER != 64 or not IS_COMPILED, reason="has registers of one kind")
+def test_whole_registers_and_halves():
+    # The other way to divide a row, which this processor can do as well, only slower.
+    other = "skylake-avx512" if registers.PARTS == 2 else "znver4"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", __file__, "-k", "add_product"],
+        env=os.environ | {"NUMBA_CPU_NAME": other}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
