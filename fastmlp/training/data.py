@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 from fastmlp.kernels.dense import sparse_forward, sparse_weight_gradient
 from fastmlp.kernels.structures import Data
 
-__all__ = ["Indices", "density_of_features", "kernel_data", "n_samples_of", "sample_numbers"]
+__all__ = ["density_of_features", "kernel_data", "n_samples_of", "sample_numbers"]
 
 Indices = NDArray[np.int32]
 
