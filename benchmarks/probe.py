@@ -1,9 +1,9 @@
 """Whether two threads run on two cores right now, and on cores that are near each other.
 
 Two virtual cores are at times one real core, or another machine's work is in the way. A product of
-two matrices in each of two threads then takes longer than one alone. At other times they are real
-cores, but as far apart as two machines' halves: what one has written takes microseconds to the
-other, for which whoever shares the steps of a small network waits many times in each.
+two matrices in each of two threads then takes longer than one alone. At other times they are two
+cores far apart: what one has written takes microseconds to reach the other, and threads that share
+the steps of a small network wait for that several times in each step.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 
 # With a core each it is 1; two threads that take turns on one core have 2.
 MOST_SLOWDOWN = 1.25
-# Within one processor two threads meet in a quarter to half of a microsecond.
+# Two threads on cores of one processor meet in less than half of that.
 MOST_SECONDS_APART = 1e-6
 _MEETINGS = 2000
 _SIZE, _PRODUCTS, _REPETITIONS = 256, 40, 5  # fits a core's own cache; some 20 ms
